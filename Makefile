@@ -1,0 +1,30 @@
+# make demo   set up, then restore a face on four tasks and draw a contact sheet
+# make test   set up, then lint, types and tests: what CI runs
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := degradations solvers nested restoration benchmarks tests
+
+.PHONY: setup demo test check clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m benchmarks.demo
+
+check: setup
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,63 @@
+"""Colorization: a weighted sum of the channels is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from degradations.operator import SVDOperator, checked_shape
+
+
+class Colorization(SVDOperator):
+    """A sums the channels of every pixel with fixed weights, by default equal ones (the mean, as DDRM).
+
+    One singular value, the weights' Euclidean norm, held by the channel of least weight; V = Vᵀ is one
+    Householder reflection a pixel, exchanging the unit weight vector with that channel.
+
+    Args:
+        image_shape: (C, H, W) of the colour image, C ≥ 2.
+        weights: C numbers, e.g. (0.299, 0.587, 0.114); None means 1/C each.
+
+    Raises:
+        ValueError: fewer than two channels, another number of weights, weights all 0 or not finite.
+    """
+
+    unit: Tensor
+
+    def __init__(self, image_shape: Sequence[int], weights: Sequence[float] | Tensor | None = None) -> None:
+        channels, height, width = checked_shape("image_shape", image_shape)
+        if channels < 2:
+            raise ValueError(f"image_shape must have at least 2 channels to colorize: got {channels}")
+        w = torch.full((channels,), 1 / channels, dtype=torch.float64)
+        if weights is not None:
+            w = torch.as_tensor(weights, dtype=torch.float64).cpu()
+        if w.shape != (channels,) or not bool(w.isfinite().all()) or not bool(w.any()):
+            raise ValueError(f"weights must be {channels} finite numbers, not all 0: got {weights}")
+        norm = float(w.norm())
+        unit = w / norm
+        self.pivot = int(unit.abs().argmin())
+        self.pivot_unit = float(unit[self.pivot])
+        singular_values = torch.zeros(channels, 1, 1)
+        singular_values[self.pivot] = norm
+        super().__init__(image_shape, (1, height, width), singular_values)
+        self.register_buffer("unit", unit[:, None, None].to(torch.get_default_dtype()))
+
+    def Vt(self, x: Tensor) -> Tensor:
+        pivot = slice(self.pivot, self.pivot + 1)
+        along = (x * self.unit).sum(dim=1, keepdim=True)
+        reflected = x - self.unit * ((along - x[:, pivot]) / (1 - self.pivot_unit))
+        reflected[:, pivot] = along
+        return reflected
+
+    def V(self, z: Tensor) -> Tensor:
+        return self.Vt(z)
+
+    def Ut(self, y: Tensor) -> Tensor:
+        z = y.new_zeros(y.shape[0], *self.image_shape)
+        z[:, self.pivot] = y[:, 0]
+        return z
+
+    def U(self, z: Tensor) -> Tensor:
+        return z[:, self.pivot : self.pivot + 1]

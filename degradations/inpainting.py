@@ -1,0 +1,64 @@
+"""Inpainting: some pixels, or some channel values, are measured and the rest are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from degradations.operator import Index, SVDOperator, checked_shape
+
+
+class Inpainting(SVDOperator):
+    """A keeps the known values and writes 0 for the missing ones; V = U = I on what is known.
+
+    Args:
+        image_shape: (C, H, W) of one image.
+        mask: True or 1 where known, False or 0 where missing. (H, W): per pixel; (C, H, W): per channel
+            value; (B, C, H, W) or (B, 1, H, W): one mask for each of B images.
+
+    Raises:
+        ValueError: a mask of another shape, or with values other than 0 and 1.
+    """
+
+    def __init__(self, image_shape: Sequence[int], mask: Tensor) -> None:
+        shape = checked_shape("image_shape", image_shape)
+        mask = torch.as_tensor(mask)
+        known = mask.to(torch.get_default_dtype())
+        if not bool(((known == 0) | (known == 1)).all()):
+            raise ValueError("mask must hold only True/1 (known) and False/0 (missing)")
+        if known.ndim == 2:
+            known = known[None]
+        if known.ndim not in (3, 4) or known.shape[-2:] != shape[1:] or known.shape[-3] not in (1, shape[0]):
+            raise ValueError(
+                f"mask must be (H, W), (C, H, W) or (B, C, H, W) of the image's {shape}: got {tuple(mask.shape)}"
+            )
+        super().__init__(shape, shape, known)
+
+    def Vt(self, x: Tensor) -> Tensor:
+        return x
+
+    def V(self, z: Tensor) -> Tensor:
+        return z
+
+    def Ut(self, y: Tensor) -> Tensor:
+        return self.singular_values * y
+
+    def U(self, z: Tensor) -> Tensor:
+        return self.singular_values * z
+
+    @property
+    def batch_size(self) -> int | None:
+        return len(self.singular_values) if self.singular_values.ndim == 4 else None
+
+    def take(self, index: Index) -> Inpainting:
+        if self.batch_size is None:
+            return self
+        chosen = [index] if isinstance(index, int) else index
+        return Inpainting(self.image_shape, self.singular_values[chosen])
+
+    def expand(self, n: int) -> Inpainting:
+        if self.batch_size not in (None, 1):
+            raise ValueError(f"only the mask of one image can be expanded: got masks for {self.batch_size}")
+        return self

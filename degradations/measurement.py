@@ -1,0 +1,129 @@
+"""What was measured, by which operator, with how much noise."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from degradations.operator import Index, SVDOperator
+
+
+class NormalSource(Protocol):
+    """Anything that draws standard normal numbers, e.g. ``solvers.NoiseSource``."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal numbers of the given (B, ...) shape."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """y = A x + σ n, n standard normal.
+
+    Args:
+        y: (B, C', H', W'), finite, in the units of the images it measures ([0, 1] above ``Restorer``).
+        operator: A.
+        sigma: standard deviation of the noise in y's units, scalar or (B,), ≥ 0. On the [0, 1] scale it is
+            half of what DDRM's and the Nested Diffusion paper quote on the [-1, 1] scale.
+
+    Raises:
+        ValueError: shapes that do not fit the operator, values that are not finite, a negative sigma.
+    """
+
+    y: Tensor
+    operator: SVDOperator
+    sigma: float | Tensor = 0.0
+
+    def __post_init__(self) -> None:
+        wanted = self.operator.measurement_shape
+        if self.y.ndim != 4 or tuple(self.y.shape[1:]) != wanted:
+            raise ValueError(f"y must be (B, {', '.join(map(str, wanted))}): got {tuple(self.y.shape)}")
+        if not self.y.is_floating_point():
+            raise TypeError(f"y must be a floating-point tensor: got {self.y.dtype}")
+        if not bool(self.y.isfinite().all()):
+            raise ValueError("y must be finite: got NaN or infinity")
+        if self.operator.batch_size not in (None, len(self)):
+            raise ValueError(
+                f"operator must be made for as many images as y holds: got {self.operator.batch_size} "
+                f"for {len(self)}"
+            )
+        sigma = torch.as_tensor(self.sigma)
+        if sigma.shape not in ((), (len(self),)):
+            raise ValueError(f"sigma must be a number or ({len(self)},): got shape {tuple(sigma.shape)}")
+        if not bool(sigma.isfinite().all()) or bool((sigma < 0).any()):
+            raise ValueError(f"sigma must be finite and ≥ 0: got {self.sigma}")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: Index) -> Measurement:
+        """The measurement of the images that ``index`` (a position, slice or sequence) selects."""
+        chosen = [index] if isinstance(index, int) else index
+        sigma = torch.as_tensor(self.sigma)
+        return Measurement(self.y[chosen], self.operator.take(index), sigma[chosen] if sigma.ndim else self.sigma)
+
+    def expand(self, n: int) -> Measurement:
+        """n copies of the measurement of one image, e.g. to draw n posterior samples at once."""
+        if len(self) != 1:
+            raise ValueError(f"only the measurement of one image can be expanded: got {len(self)}")
+        return self.take([0] * n)
+
+    def to(self, device: torch.device | str) -> Measurement:
+        """The measurement on a device; this one is left where it is."""
+        if self.y.device == torch.device(device):
+            return self
+        sigma = self.sigma.to(device) if isinstance(self.sigma, Tensor) else self.sigma
+        return Measurement(self.y.to(device), copy.deepcopy(self.operator).to(device), sigma)
+
+    def in_model_units(self) -> Measurement:
+        """From [0, 1] units to the network's [-1, 1]: y' = 2y − A·1, σ' = 2σ."""
+        ones = torch.ones(1, *self.operator.image_shape, dtype=self.y.dtype, device=self.y.device)
+        return Measurement(2 * self.y - self.operator(ones), self.operator, 2 * self.sigma)
+
+    def noise_to_signal(self) -> Tensor:
+        """ν = σ/s, float64 on the CPU, broadcastable against (B, C, H, W): ∞ on the null space, even for σ = 0."""
+        s = self.operator.singular_values.cpu().double()
+        sigma = torch.as_tensor(self.sigma, dtype=torch.float64).cpu().reshape(-1, 1, 1, 1)
+        return torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of y, σ and the operator: equal for equal measurements, on any device."""
+        digest = hashlib.sha256()
+        digest.update(f"{type(self.operator).__name__} {self.operator.image_shape}".encode())
+        tensors = [self.y, torch.as_tensor(self.sigma), *self.operator.state_dict().values()]
+        for tensor in tensors:
+            digest.update(f"{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().double().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def simulate(
+    x: Tensor, operator: SVDOperator, sigma: float | Tensor, *, noise: NormalSource | Tensor
+) -> Measurement:
+    """Degrade clean images: y = A x + σ n.
+
+    Args:
+        x: (B, C, H, W).
+        operator: A.
+        sigma: standard deviation of the noise in x's units, scalar or (B,).
+        noise: a source with ``normal(shape)``, or standard normal numbers in y's shape.
+
+    Raises:
+        ValueError: x or the noise does not fit the operator; sigma is negative.
+    """
+    if x.ndim != 4 or tuple(x.shape[1:]) != operator.image_shape:
+        raise ValueError(f"x must be (B, {', '.join(map(str, operator.image_shape))}): got {tuple(x.shape)}")
+    clean = operator(x)
+    n = noise if isinstance(noise, Tensor) else noise.normal(clean.shape)
+    if n.shape != clean.shape:
+        raise ValueError(f"noise must be shaped as y, {tuple(clean.shape)}: got {tuple(n.shape)}")
+    scale = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+    # Noise on values that were never measured would be invented data: U Uᵀ keeps it to the measured ones.
+    measured = operator.U(operator.Ut(n.to(clean)))
+    return Measurement(clean + scale * measured, operator, sigma)

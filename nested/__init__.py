@@ -1,0 +1,8 @@
+"""Nested Diffusion: an outer DDIM loop around complete inner diffusion runs."""
+
+from nested.allocation import uniform
+from nested.diffusion import Estimate, NestedDiffusion
+from nested.files import atomic_write
+from nested.state import NestedState
+
+__all__ = ["Estimate", "NestedDiffusion", "NestedState", "atomic_write", "uniform"]

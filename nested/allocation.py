@@ -1,0 +1,33 @@
+"""How many network evaluations each outer step gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def uniform(outer: int, inner: int) -> tuple[int, ...]:
+    """The same number of inner steps for every outer step: ``uniform(3, 10)`` is (10, 10, 10)."""
+    if outer < 1 or inner < 1:
+        raise ValueError(f"outer and inner must be at least 1: got {outer} and {inner}")
+    return (inner,) * outer
+
+
+def outer_levels(K: int, outer: int) -> tuple[int, ...]:
+    """The noise levels K·(N−i)/N, rounded, from which the N = ``outer`` inner runs start, and 0."""
+    if not 1 <= outer <= K:
+        raise ValueError(f"allocation must have from 1 to {K} outer steps: got {outer}")
+    return tuple(round(K * (outer - i) / outer) for i in range(outer + 1))
+
+
+def checked(allocation: Sequence[int], K: int) -> tuple[int, ...]:
+    """``allocation`` as a tuple; ValueError where a step has no evaluation, or more than it has noise levels."""
+    steps = tuple(allocation)
+    levels = outer_levels(K, len(steps))
+    for n, level in zip(steps, levels, strict=False):
+        if n != int(n) or n < 1:
+            raise ValueError(f"allocation must be whole numbers of at least 1: got {steps}")
+        if n > level:
+            raise ValueError(
+                f"an inner run from noise level {level} takes at most {level} steps: got {n} in {steps}"
+            )
+    return tuple(int(n) for n in steps)

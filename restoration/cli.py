@@ -1,0 +1,151 @@
+"""``restore``: its options, and errors as one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nested-restoration {version('nested-restoration')}")
+        raise typer.Exit
+
+
+@app.command()
+def restore(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.")],
+    task: Annotated[str, typer.Option(help="denoise, sr2, sr4, sr8, sr16, inpaint or colorize.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.")],
+    mask: Annotated[Path | None, typer.Option(help="inpaint: a picture; white marks what to fill.")] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help="Noise std in [0, 1] of what was measured; denoise needs it.")
+    ] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="INPUT is clean: degrade it first (inpaint without --mask drops half of the pixels), "
+            "restore, and report PSNR and SSIM.",
+        ),
+    ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Crop (with --simulate also shrink) to what the prior takes.")
+    ] = False,
+    prior: Annotated[
+        str, typer.Option(metavar="NAME|FOLDER", help="Embedded prior, or a diffusers folder.")
+    ] = "faces-64",
+    outer: Annotated[int | None, typer.Option(help="Outer steps: as many previews.  [default: 3]")] = None,
+    inner: Annotated[int | None, typer.Option(help="Inner steps of each outer step.  [default: 10]")] = None,
+    allocation: Annotated[
+        str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
+    ] = None,
+    eta: Annotated[float, typer.Option(help="DDRM's η, 0 to 1.")] = 0.85,
+    eta_b: Annotated[float, typer.Option(help="DDRM's η_b, 0 to 1.")] = 1.0,
+    vanilla: Annotated[
+        bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
+    ] = False,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds an input may take; the best so far is kept.")
+    ] = None,
+    max_nfe: Annotated[
+        int | None, typer.Option(help="Network evaluations an input may take; the best so far is kept.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats a run; drawn and reported if not given.")] = None,
+    samples: Annotated[
+        int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
+    ] = 1,
+    previews: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every completed preview here.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Store the run here; the same command continues it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo outputs that are there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> int:
+    """Restore pictures, anytime: a usable result after a third of the work, better ones until you say stop.
+
+    INPUT is what was measured: small for sr4, grey for colorize. Ctrl-C keeps the best preview so far.
+    """
+    steps = _steps(outer, inner, allocation)
+
+    from restoration.command import Settings, run  # torch loads here, after --help and option errors
+
+    return run(
+        Settings(
+            inputs=tuple(inputs),
+            output=output,
+            task=task,
+            mask=mask,
+            sigma=sigma,
+            simulate=simulate,
+            fit=fit,
+            prior=prior,
+            allocation=steps,
+            eta=eta,
+            eta_b=eta_b,
+            vanilla=vanilla,
+            deadline=deadline,
+            max_nfe=max_nfe,
+            seed=seed,
+            samples=samples,
+            previews=previews,
+            state=state,
+            device=device,
+            overwrite=overwrite,
+            json=json,
+        )
+    )
+
+
+def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
+    if allocation is None:
+        steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
+        if not steps or steps[0] < 1:
+            raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+        return steps
+    if outer is not None or inner is not None:
+        raise ValueError("--allocation takes the place of --outer and --inner: give one or the other")
+    try:
+        steps = tuple(int(part) for part in allocation.split(","))
+    except ValueError:
+        steps = ()
+    if not steps or min(steps) < 1:
+        raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
+    return steps
+
+
+def main() -> None:
+    """The console script: exit code 2 and one line for anything the user can mend."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except KeyboardInterrupt:
+        sys.stderr.write("restore: interrupted\n")
+        sys.exit(130)
+    except Exception as error:
+        message = _mendable(error)
+        if message is None:
+            raise
+        sys.stderr.write(f"restore: {' '.join(message.split())}\n")
+        sys.exit(2)
+
+
+def _mendable(error: Exception) -> str | None:
+    """The message of an error that is the user's to mend, None for a bug of ours."""
+    if hasattr(error, "format_message"):  # typer's own, whichever click it brings
+        return f"{error.format_message()} (restore --help)"
+    from restoration.errors import RestorationError
+
+    return str(error) if isinstance(error, (RestorationError, ValueError, OSError)) else None

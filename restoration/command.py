@@ -1,0 +1,332 @@
+"""The work behind ``restore``: every input through task, restorer and output, one at a time."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from nested import NestedState
+from nested.allocation import checked
+from restoration import images, outputs
+from restoration.display import Display
+from restoration.errors import OutputError, RestorationError
+from restoration.outputs import Standing
+from restoration.priors import DiffusionPrior, load_prior
+from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, resolve_seeds
+from restoration.tasks import Problem, Task, pose
+from solvers.noise import SEED_LIMIT
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asked for; see ``restore --help``."""
+
+    inputs: tuple[Path, ...]
+    output: Path
+    task: str
+    mask: Path | None = None
+    sigma: float | None = None
+    simulate: bool = False
+    fit: bool = False
+    prior: str = "faces-64"
+    allocation: tuple[int, ...] = (10, 10, 10)
+    eta: float = 0.85
+    eta_b: float = 1.0
+    vanilla: bool = False
+    deadline: float | None = None
+    max_nfe: int | None = None
+    seed: int | None = None
+    samples: int = 1
+    previews: Path | None = None
+    state: Path | None = None
+    device: str = "auto"
+    overwrite: bool = False
+    json: bool = False
+
+
+@dataclass
+class Interrupt:
+    """Whether the user has asked to stop. The first Ctrl-C asks, the second insists."""
+
+    asked: bool = field(default=False)
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen for SIGINT and SIGTERM while the block runs."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run(settings: Settings) -> int:
+    """Do it all; the exit code: 0 done, 1 some inputs of a batch failed, 130 interrupted with inputs left.
+
+    Raises:
+        RestorationError, ValueError, OSError: nothing could be done; the message is one line.
+    """
+    task = Task(settings.task, settings.sigma, settings.simulate, settings.fit)
+    files, batch = outputs.expand(settings.inputs)
+    _check(settings, task, batch)
+    targets = outputs.plan(files, settings.output, batch)
+    mask = None if settings.mask is None else images.load(settings.mask)
+    prior = load_prior(settings.prior, settings.device)
+    restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
+    steps = checked(settings.allocation, prior.schedule.K)
+    allocation = checked((sum(steps),), prior.schedule.K) if settings.vanilla else steps
+    interrupt, failed = Interrupt(), 0
+    with Display(settings.json) as display, interrupt.heard():
+        job = Job(settings, task, mask, prior, restorer, allocation, display, interrupt)
+        for position, (file, target) in enumerate(targets.items()):
+            if interrupt.asked:
+                display.warn(f"interrupted with {len(targets) - position} inputs left")
+                return 130
+            try:
+                job.restore(file, target)
+            except (RestorationError, ValueError, OSError) as error:
+                if not batch:
+                    raise
+                failed += 1
+                display.warn(f"restore: {file.name}: {error}")
+                display.event("error", input=str(file), message=str(error))
+    if failed:
+        display.warn(f"{failed} of {len(targets)} inputs failed")
+    return 1 if failed else 0
+
+
+def _check(settings: Settings, task: Task, batch: bool) -> None:
+    if settings.state is not None and batch:
+        raise ValueError("--state holds one input's run: give one file, not a batch")
+    if settings.samples < 1:
+        raise ValueError(f"--samples must be at least 1: got {settings.samples}")
+    last = SEED_LIMIT - settings.samples
+    if settings.seed is not None and not 0 <= settings.seed <= last:
+        raise ValueError(f"--seed must be from 0 to {last}: got {settings.seed}")
+    if settings.mask is not None and task.name != "inpaint":
+        raise ValueError(f"--mask is for inpaint, not for {task.name}")
+    if task.name == "inpaint" and settings.mask is None and not settings.simulate:
+        raise ValueError("inpaint needs --mask, a picture whose white marks what to fill (or --simulate)")
+    for place in (settings.previews, settings.state and settings.state.parent):
+        if place is not None:
+            outputs.probe(place)
+    if settings.state is not None and settings.state.is_dir():
+        raise OutputError(f"--state {settings.state} is a folder: give a file")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the command, with everything its inputs share."""
+
+    settings: Settings
+    task: Task
+    mask: Tensor | None
+    prior: DiffusionPrior
+    restorer: Restorer
+    allocation: tuple[int, ...]
+    display: Display
+    interrupt: Interrupt
+
+    def restore(self, file: Path, target: Path) -> None:
+        """Restore one file, unless its output is there already."""
+        settings, display = self.settings, self.display
+        work = self._work(file)
+        limits = {"deadline": settings.deadline, "max_nfe": settings.max_nfe}
+        if not settings.overwrite:
+            found = outputs.standing(target, work, limits if settings.state is None else {"state": None})
+            if found is Standing.DONE:
+                display.say(f"{file.name}: {target} is done; skipped (--overwrite redoes it)")
+                display.event("skipped", input=str(file), path=str(target))
+                return
+            if found is Standing.OTHER:
+                raise OutputError(
+                    f"{target} exists and is not this run's result; choose another output, or --overwrite"
+                )
+        picture = images.load(file)
+        state = self._stored_state()
+        seeds = self._seeds() if state is None else state.seeds
+        problem = pose(self.task, picture, self.prior.image_shape, mask=self.mask, seed=seeds[0])
+        for note in problem.notes:
+            display.say(f"{file.name}: {note}")
+        record = {**work, **limits, "seeds": list(seeds), **self._conditions()}
+        display.begin(file.name, sum(self.allocation))
+        try:
+            restoration = self.restorer.restore(
+                problem.measurement.expand(settings.samples),
+                allocation=self.allocation,
+                seeds=self._seeds() if state is not None and settings.seed is not None else seeds,
+                deadline=settings.deadline,
+                max_nfe=settings.max_nfe,
+                state=state,
+                watch=lambda preview: self._watch(file, problem, preview, record, state),
+            )
+        finally:
+            display.finish()
+        self._deliver(file, target, problem, restoration, record)
+
+    def _seeds(self) -> tuple[int, ...]:
+        first = resolve_seeds(None, 1)[0] if self.settings.seed is None else self.settings.seed
+        return tuple(range(first, first + self.settings.samples))
+
+    def _stored_state(self) -> NestedState | None:
+        path = self.settings.state
+        if path is None or not path.exists():
+            return None
+        return NestedState.load(path, device=self.prior.device)
+
+    def _work(self, file: Path) -> dict[str, Any]:
+        """What decides the result, but for the seed where none was asked for: recorded in every output."""
+        settings = self.settings
+        seed = {} if settings.seed is None else {"seeds": list(self._seeds())}
+        return {
+            "input_sha256": outputs.sha256(file),
+            "task": self.task.name,
+            "sigma": self.task.sigma,
+            "simulate": self.task.simulate,
+            "fit": self.task.fit,
+            "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),
+            "prior_sha256": self.prior.fingerprint,
+            "allocation": list(self.allocation),
+            "eta": settings.eta,
+            "eta_b": settings.eta_b,
+            "samples": settings.samples,
+            **seed,
+        }
+
+    def _conditions(self) -> dict[str, Any]:
+        device = self.prior.device
+        return {
+            "prior": self.prior.name,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "torch": torch.__version__,
+            "nested_restoration": version("nested-restoration"),
+        }
+
+    def _watch(
+        self,
+        file: Path,
+        problem: Problem,
+        preview: Preview,
+        record: Mapping[str, Any],
+        began: NestedState | None,
+    ) -> bool:
+        """Show and store what a preview brings; whether to stop."""
+        self.display.advance(preview, self.allocation, began.nfe if began else 0)
+        if preview.complete:
+            path = None
+            if self.settings.previews is not None:
+                path = self.settings.previews / f"{file.stem}-{preview.nfe:03d}.png"
+                if not self._write(path, preview.image.mean(dim=0), {**record, **_standing(preview)}):
+                    path = None
+            if self.settings.state is not None:
+                try:
+                    preview.state.save(self.settings.state)
+                except OSError as error:
+                    self.display.warn(f"restore: the state is not stored: {error}")
+            self._report("preview", file, problem, preview, preview.nfe, preview.elapsed, path)
+        return self.interrupt.asked
+
+    def _write(self, path: Path, image: Tensor, record: Mapping[str, Any]) -> bool:
+        """Store a preview; a failure is told, and the run goes on."""
+        try:
+            outputs.make_folder(path.parent)
+            images.save(path, image, record)
+        except RestorationError as error:
+            self.display.warn(f"restore: the preview is not stored: {error}")
+            return False
+        return True
+
+    def _deliver(
+        self, file: Path, target: Path, problem: Problem, done: Restoration, record: Mapping[str, Any]
+    ) -> None:
+        outputs.make_folder(target.parent)
+        record = {**record, **_standing(done.preview), "nfe": done.nfe, "stopped_by": done.stopped_by.value}
+        if self.settings.samples > 1:
+            for i, (image, seed) in enumerate(zip(done.image, done.seeds, strict=True), start=1):
+                sample = target.with_name(f"{target.stem}-sample-{i}{target.suffix}")
+                images.save(sample, image, {**record, "seeds": [seed], "samples": 1})
+            std = done.image.std(dim=0).mean(dim=0, keepdim=True)
+            white = max(float(std.max()), 1e-6)
+            spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
+            images.save(target.with_name(f"{target.stem}-std{target.suffix}"), std / white, spread)
+            record["shows"] = "mean of the samples"
+        images.save(target, done.image.mean(dim=0), record)
+        self._report(
+            "result", file, problem, done.preview, done.nfe, done.elapsed, target,
+            stopped_by=done.stopped_by.value, seeds=list(done.seeds),
+        )  # fmt: skip
+
+    def _report(
+        self,
+        event: str,
+        file: Path,
+        problem: Problem,
+        preview: Preview,
+        nfe: int,
+        elapsed: float,
+        path: Path | None,
+        **more: Any,
+    ) -> None:
+        scores: dict[str, float] = {}
+        if problem.original is not None:
+            scores = _scores(problem.original, preview.image.mean(dim=0))
+        facts = {
+            "input": str(file),
+            "nfe": nfe,
+            "total_nfe": preview.total_nfe,
+            "outer_step": preview.outer_step,
+            "complete": preview.complete,
+            "elapsed_s": round(elapsed, 4),
+            **({} if path is None else {"path": str(path)}),
+            **scores,
+        }
+        self.display.event(event, **facts, **more)
+        told = f", PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}" if scores else ""
+        spent = f"{nfe} of {preview.total_nfe} evaluations"
+        arrow = "" if path is None else f" → {path}"
+        if event == "preview":
+            self.display.say(f"{file.name}: preview at {spent}, {elapsed:.1f} s{told}{arrow}")
+        elif more["stopped_by"] == StoppedBy.FINISHED:
+            self.display.say(f"{file.name}: {spent}, {elapsed:.1f} s, seed {more['seeds'][0]}{told}{arrow}")
+        else:
+            why = str(more["stopped_by"]).replace("_", " ")
+            self.display.say(f"{file.name}: stopped at {spent} ({why}), seed {more['seeds'][0]}{told}{arrow}")
+
+
+def _standing(preview: Preview) -> dict[str, Any]:
+    return {
+        "nfe": preview.nfe,
+        "total_nfe": preview.total_nfe,
+        "outer_step": preview.outer_step,
+        "complete": preview.complete,
+    }
+
+
+def _scores(original: Tensor, image: Tensor) -> dict[str, float]:
+    """PSNR in dB and SSIM (Gaussian window, σ = 1.5, as Wang et al. 2004), both on floats in [0, 1]."""
+    clean = original.clamp(0, 1).double().numpy()
+    restored = image.cpu().double().numpy()
+    psnr = peak_signal_noise_ratio(clean, restored, data_range=1)
+    ssim = structural_similarity(
+        clean, restored, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    return {"psnr": round(float(np.minimum(psnr, 100)), 4), "ssim": round(float(ssim), 5)}

@@ -1,0 +1,76 @@
+"""What the command shows while it works: a progress bar in evaluations, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from restoration.restorer import Preview
+
+
+class Display:
+    """Human text and a progress bar on stderr; with ``as_json`` only JSON, a line an event, on stdout."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} evaluations"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[next_preview]}"),
+            console=self.console,
+            transient=True,
+            disable=as_json or not self.console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Display:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line for people; nothing in JSON mode."""
+        if not self.as_json:
+            self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """One line on stderr in either mode."""
+        self.console.print(text, markup=False)
+
+    def event(self, event: str, **facts: Any) -> None:
+        """One JSON object on stdout; nothing without ``as_json``."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+            sys.stdout.flush()
+
+    def begin(self, name: str, total_nfe: int) -> None:
+        """A new bar."""
+        self._task = self._bar.add_task(name, total=total_nfe, next_preview="")
+
+    def advance(self, preview: Preview, allocation: tuple[int, ...], spent_before: int) -> None:
+        """Move the bar, and tell when the next preview comes at the pace so far."""
+        if self._task is None:
+            return
+        ends = [sum(allocation[: i + 1]) for i in range(len(allocation))]
+        pace = preview.elapsed / max(preview.nfe - spent_before, 1)
+        coming = next((end for end in ends if end > preview.nfe), None)
+        text = "" if coming is None else f"next preview in {(coming - preview.nfe) * pace:.1f} s"
+        self._bar.update(self._task, completed=preview.nfe, next_preview=text)
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None

@@ -1,0 +1,110 @@
+"""Where results go, and which are there already."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from restoration import images
+from restoration.errors import ImageError, OutputError
+
+
+class Standing(Enum):
+    """What an output file says about the work that would write it."""
+
+    ABSENT = "absent"
+    DONE = "done"
+    UNFINISHED = "unfinished"
+    OTHER = "other"
+
+
+def expand(inputs: Sequence[Path]) -> tuple[list[Path], bool]:
+    """The picture files that arguments (files and folders) name, and whether they are a batch.
+
+    Raises:
+        ImageError: a folder without pictures. A file that is missing is found out when it is read.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found = images.find(path)
+            if not found:
+                raise ImageError(f"{path}: no pictures in this folder ({', '.join(images.SUFFIXES)})")
+            files += found
+        else:
+            files.append(path)
+    return files, len(files) > 1 or any(path.is_dir() for path in inputs)
+
+
+def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
+    """The output file of every input file: ``output`` itself, or PNGs named as the inputs in that folder.
+
+    Raises:
+        OutputError: a place that cannot be written, a name that two inputs share, or an input's own name.
+    """
+    is_folder = batch or output.is_dir() or not output.suffix
+    if not is_folder and output.suffix.lower() not in images.SUFFIXES:
+        raise OutputError(f"{output}: must end in {', '.join(images.SUFFIXES)}, or be a folder")
+    targets = {file: output / f"{file.stem}.png" if is_folder else output for file in files}
+    owners: dict[Path, Path] = {}
+    for file, target in targets.items():
+        if target in owners and owners[target] != file:
+            raise OutputError(f"{owners[target]} and {file} would both be written to {target}; rename one")
+        owners[target] = file
+        if target.exists() and file.exists() and target.samefile(file):
+            raise OutputError(f"{target} is an input; choose another output")
+    probe(output if is_folder else output.parent)
+    return targets
+
+
+def probe(folder: Path) -> None:
+    """Find out before any work whether files can be made in a folder, or the folder in its parent.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    existing = folder if folder.exists() else folder.parent
+    if not existing.is_dir():
+        raise OutputError(f"{existing} is not a folder: nothing can be written there")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OutputError(f"{existing} cannot be written to: {error.strerror or error}") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, but not its parents; OutputError where that fails."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
+
+
+def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> Standing:
+    """Whether a file holds the result that is wanted.
+
+    Args:
+        wanted: the entries its record must have to come from the same work.
+        limits: deadline and the like: a run that they stopped is done only for the same ones.
+    """
+    if not target.exists():
+        return Standing.ABSENT
+    record = images.read_record(target)
+    if record is None or any(record.get(key) != value for key, value in wanted.items()):
+        return Standing.OTHER
+    by = record.get("stopped_by")
+    as_asked = by in ("deadline", "max_nfe") and all(record.get(key) == value for key, value in limits.items())
+    return Standing.DONE if by == "finished" or as_asked else Standing.UNFINISHED
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes; ImageError where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -1,0 +1,106 @@
+"""The noise schedule: how much noise an image holds at each level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Spacing = Literal["linspace", "ddrm"]
+
+
+class NoiseSchedule:
+    """Noise levels k = 0 … K in float64: x_k = √ᾱ_k x₀ + √(1−ᾱ_k) ε, with ᾱ₀ = 1 clean and ᾱ_K nearly noise.
+
+    A DDPM network is called with t = k − 1. The noise-to-signal ratio σ_k = √((1−ᾱ_k)/ᾱ_k) is on the scale of
+    the images, [-1, 1] for networks.
+
+    Args:
+        alpha_bars: ᾱ₀ = 1, ᾱ₁, …, ᾱ_K, strictly decreasing and positive. Use a named constructor.
+    """
+
+    def __init__(self, alpha_bars: Sequence[float] | Tensor) -> None:
+        values = torch.as_tensor(alpha_bars, dtype=torch.float64).detach().cpu().clone()
+        if values.ndim != 1 or len(values) < 2 or float(values[0]) != 1:
+            raise ValueError("alpha_bars must be a sequence of at least two values that starts with 1")
+        if not bool((values[1:] < values[:-1]).all()) or not float(values[-1]) > 0:
+            raise ValueError("alpha_bars must decrease strictly and stay above 0")
+        self.alpha_bars = values
+        self.K = len(values) - 1
+
+    @classmethod
+    def linear(cls, K: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
+        """β evenly spaced from ``beta_start`` to ``beta_end``. Source: Ho et al., DDPM, 2020, section 4."""
+        if not (K >= 1 and 0 < beta_start <= beta_end < 1):
+            raise ValueError(
+                f"linear needs K ≥ 1 and 0 < beta_start ≤ beta_end < 1: got {K}, {beta_start}, {beta_end}"
+            )
+        betas = torch.linspace(beta_start, beta_end, K, dtype=torch.float64)
+        return cls.from_alpha_bar((1 - betas).cumprod(0))
+
+    @classmethod
+    def cosine(cls, K: int = 1000) -> NoiseSchedule:
+        """Squared cosine, β at most 0.999. Source: Nichol and Dhariwal, 2021, equation 17."""
+        if K < 1:
+            raise ValueError(f"K must be at least 1: got {K}")
+        signal = [math.cos((k / K + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(K + 1)]
+        betas = [min(1 - after / before, 0.999) for before, after in pairwise(signal)]
+        return cls.from_alpha_bar((1 - torch.tensor(betas, dtype=torch.float64)).cumprod(0))
+
+    @classmethod
+    def from_alpha_bar(cls, values: Sequence[float] | Tensor) -> NoiseSchedule:
+        """From ᾱ₁ … ᾱ_K (a leading ᾱ₀ = 1 is allowed)."""
+        alpha_bars = torch.as_tensor(values, dtype=torch.float64).flatten()
+        if len(alpha_bars) and float(alpha_bars[0]) != 1:
+            alpha_bars = torch.cat([alpha_bars.new_ones(1), alpha_bars])
+        return cls(alpha_bars)
+
+    @overload
+    def alpha_bar(self, k: int) -> float: ...
+    @overload
+    def alpha_bar(self, k: Sequence[int] | Tensor) -> Tensor: ...
+    def alpha_bar(self, k: int | Sequence[int] | Tensor) -> float | Tensor:
+        """ᾱ_k: a float for one level, float64 for several."""
+        index = torch.as_tensor(k)
+        if index.is_floating_point() or bool((index < 0).any()) or bool((index > self.K).any()):
+            raise ValueError(f"k must be whole numbers from 0 to {self.K}: got {k}")
+        values = self.alpha_bars[index.cpu()]
+        return values if values.ndim else float(values)
+
+    @overload
+    def sigma(self, k: int) -> float: ...
+    @overload
+    def sigma(self, k: Sequence[int] | Tensor) -> Tensor: ...
+    def sigma(self, k: int | Sequence[int] | Tensor) -> float | Tensor:
+        """σ_k = √((1−ᾱ_k)/ᾱ_k): a float for one level, float64 for several."""
+        alpha_bar = torch.as_tensor(self.alpha_bar(k), dtype=torch.float64)
+        values = ((1 - alpha_bar) / alpha_bar).sqrt()
+        return values if values.ndim else float(values)
+
+    def steps(self, k: int, n: int, spacing: Spacing = "linspace") -> tuple[int, ...]:
+        """The falling levels at which a run of n steps from level k evaluates the network; then it lands on 0.
+
+        Args:
+            k: where the run starts, 1 … K.
+            n: how many steps, 1 … k.
+            spacing: ``"linspace"``: n levels from k to 1, rounded (n = 1: only k). ``"ddrm"``: k' − 1 in
+                range(0, k, k // n), as DDRM's published code: for k = 1000, n = 30 that is 31 evaluations
+                from level 991.
+
+        Raises:
+            ValueError: k or n out of range.
+        """
+        if not 1 <= k <= self.K:
+            raise ValueError(f"k must be from 1 to {self.K}: got {k}")
+        if not 1 <= n <= k:
+            raise ValueError(f"a run from noise level {k} takes 1 to {k} steps: got {n}")
+        if spacing == "ddrm":
+            return tuple(t + 1 for t in reversed(range(0, k, k // n)))
+        if spacing != "linspace":
+            raise ValueError(f"spacing must be 'linspace' or 'ddrm': got {spacing!r}")
+        return tuple(int(level) for level in np.rint(np.linspace(k, 1, n)))
