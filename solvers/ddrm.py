@@ -139,9 +139,9 @@ class DDRM:
         moved = (a * z0).addcmul_(b, z).addcmul_(c, self._ybar)
         return moved.addcmul_(d, noise.normal(z.shape)) if sigma_next else moved
 
-    def _look_up(self, *tables: Tensor) -> Tensor:
-        """Values a distinct ν -> float32 values a spectral component, one leading row a table."""
-        return torch.stack(tables).to(self._ybar.device, self._ybar.dtype)[:, self._which]
+    def _look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
+        """Each table's values for distinct ν as values for spectral components, in the state's dtype."""
+        return torch.stack(tables).to(self._ybar.device, self._ybar.dtype)[:, self._which].unbind()
 
     def take(self, index: int) -> DDRM:
         """The process of one image of the batch."""

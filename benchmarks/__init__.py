@@ -1,0 +1,1 @@
+"""Measurements of quality and speed; each module says how to run it."""

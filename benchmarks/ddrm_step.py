@@ -1,0 +1,280 @@
+"""One DDRM step of ours against the same step on flattened, sorted vectors, and the memory of a run.
+
+``python -m benchmarks.ddrm_step`` exits 1 where the promise in its last line does not hold. The prior is free, its
+x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
+from typing import Annotated, Any, TypeVar
+
+import torch
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from benchmarks.flattened_ddrm import FlatDDRM
+from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
+from solvers import DDRM, NoiseSchedule, NoiseSource
+
+SIGMA_Y = 0.1  # in model units, [-1, 1]
+WARM_UP = 3  # rounds before the clock counts: allocator, caches, kernels
+TOLERANCE = 1e-4  # of x in [-1, 1] after every step, float32; the two sum in different orders
+FASTER = 5.0
+
+T = TypeVar("T")
+
+
+class FreePrior:
+    """x̂₀ is given, whatever the x; the x it was last shown tells where the solver stands."""
+
+    def __init__(self, x0: Tensor) -> None:
+        channels, height, width = x0.shape[1:]
+        self.image_shape = (channels, height, width)
+        self.schedule = NoiseSchedule.linear()
+        self.x0 = self.x = x0
+
+    def denoise(self, x_k: Tensor, k: int) -> Tensor:
+        self.x = x_k
+        return self.x0
+
+
+class Replay(NoiseSource):
+    """The same noise at every step, so that two formulations can be compared number by number."""
+
+    def __init__(self, xi: Tensor) -> None:
+        super().__init__(range(len(xi)), xi.device)
+        self.xi = xi
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        return self.xi
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of storages that operations inside it create, as long as each lives."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._live: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._meet((args, kwargs), counted=False)  # first met as an input: it was there before
+        out = func(*args, **(kwargs or {}))
+        self._meet(out, counted=True)
+        self.peak = max(self.peak, sum(self._live.values()))
+        return out
+
+    def _meet(self, tree: Any, counted: bool) -> None:
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)):
+            if id(storage) not in self._live:
+                self._live[id(storage)] = storage.nbytes() if counted else 0
+                weakref.finalize(storage, self._live.pop, id(storage))
+
+
+def peak_images(ddrm: DDRM, x: Tensor, steps: int) -> float:
+    """The most a run allocates beyond x, prior and measurement, in tensors as large as x."""
+    run = ddrm.sample(x, ddrm.schedule.K, steps, NoiseSource(range(len(x)), x.device))
+    if x.device.type == "cuda":
+        before = torch.cuda.memory_allocated(x.device)
+        torch.cuda.reset_peak_memory_stats(x.device)
+        deque(run, maxlen=0)
+        peak: int = torch.cuda.max_memory_allocated(x.device)
+        return (peak - before) / x.nbytes
+    with LiveBytes() as live:
+        deque(run, maxlen=0)
+    return live.peak / x.nbytes
+
+
+@dataclass
+class Case:
+    """One operator at one σ_y, both formulations of it, and what was measured of them."""
+
+    name: str
+    measurement: Measurement
+    prior: FreePrior
+    x: Tensor
+    ours: list[float] = field(default_factory=list)
+    flat: list[float] = field(default_factory=list)
+    lean: list[float] = field(default_factory=list)
+    noise: list[float] = field(default_factory=list)
+    peaks: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.ddrm, self.baseline = DDRM(self.prior, self.measurement), FlatDDRM(self.measurement)
+
+    def eps(self, x: Tensor, k: int) -> Tensor:
+        """The ε that goes with x and the prior's x̂₀ at level k."""
+        alpha_bar = self.prior.schedule.alpha_bar(k)
+        return (x - math.sqrt(alpha_bar) * self.prior.x0) / math.sqrt(1 - alpha_bar)
+
+    def difference(self, xi: Tensor, steps: int = 12) -> float:
+        """The largest difference between the two x after any step of a run with the same noise ξ in both.
+
+        ξ holds our spectral components; the baseline gets them as an image, in its own basis.
+        """
+        alpha_bar, levels = self.prior.schedule.alpha_bar, self.prior.schedule.steps(self.prior.schedule.K, steps)
+        ours = [(self.prior.x, item) for item in self.ddrm.follow(self.x, levels, Replay(xi))]
+        expected = [*(seen for seen, _ in ours[1:]), ours[-1][1]]
+        flat_xi = self.baseline.basis.Vt(self.measurement.operator.V(xi))
+        x, worst = self.x, 0.0
+        for (k, k_next), mine in zip(pairwise((*levels, 0)), expected, strict=True):
+            given = (x, self.prior.x0, self.eps(x, k), alpha_bar(k), alpha_bar(k_next))
+            x = self.baseline.step(*given, lambda mask, _: flat_xi[:, mask], lean=False)
+            worst = max(worst, float((x - mine).abs().max()))
+        return worst
+
+    def time(self, repeats: int) -> None:
+        """Step both down one schedule, round by round, so that a busy machine slows both alike."""
+        alpha_bar, x, x0 = self.prior.schedule.alpha_bar, self.x, self.prior.x0
+        noise = NoiseSource(range(len(x)), x.device)
+        generator = torch.Generator(x.device).manual_seed(0)
+
+        def draw(mask: Tensor, like: Tensor) -> Tensor:
+            return torch.randn(like.shape, generator=generator, device=like.device)
+
+        def clocked(into: list[float], action: Callable[[], T]) -> T:
+            _synchronize(x.device)
+            start = perf_counter()
+            result = action()
+            _synchronize(x.device)
+            into.append(perf_counter() - start)
+            return result
+
+        # Two levels more than rounds: the first advance starts the run, the last one holds two steps.
+        levels = self.prior.schedule.steps(self.prior.schedule.K, WARM_UP + repeats + 2)
+        run = self.ddrm.follow(x, levels, noise)
+        next(run)
+        for k, k_next in pairwise(levels[:-1]):
+            step = partial(self.baseline.step, x, x0, self.eps(x, k), alpha_bar(k), alpha_bar(k_next), draw)
+            clocked(self.ours, partial(next, run))
+            x = clocked(self.flat, partial(step, lean=False))
+            clocked(self.lean, partial(step, lean=True))
+            clocked(self.noise, partial(noise.normal, x.shape))
+        for times in (self.ours, self.flat, self.lean, self.noise):
+            del times[:WARM_UP]
+        self.peaks = (peak_images(self.ddrm, self.x, 10), peak_images(self.ddrm, self.x, 100))
+
+    def faster(self, than: list[float]) -> float:
+        """How many times faster ours is: the median over rounds of the ratio within a round."""
+        return median(other / mine for other, mine in zip(than, self.ours, strict=True))
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def make_cases(size: int, batch: int, device: torch.device) -> list[Case]:
+    """The five operators, noiseless and noisy, on random images in [-1, 1]."""
+    shape, generator = (3, size, size), torch.Generator().manual_seed(0)
+    clean, x0 = (2 * torch.rand(batch, *shape, generator=generator) - 1 for _ in range(2))
+    x = torch.randn(batch, *shape, generator=generator)
+    operators = {
+        "Denoising": Denoising(shape),
+        "SuperResolution(16)": SuperResolution(shape, 16),
+        "SuperResolution(4)": SuperResolution(shape, 4),
+        "Colorization": Colorization(shape),
+        "Inpainting": Inpainting(shape, torch.rand(size, size, generator=generator) < 0.5),
+    }
+    cases = []
+    for name, operator in operators.items():
+        for sigma in (0.0, SIGMA_Y):
+            n = torch.randn(batch, *operator.measurement_shape, generator=generator)
+            measurement = simulate(clean, operator, sigma, noise=n).to(device)
+            cases.append(Case(name, measurement, FreePrior(x0.to(device)), x.to(device)))
+    return cases
+
+
+def broken_promises(cases: Sequence[Case]) -> list[str]:
+    """What the measured cases break of: SR16 at least 5 times faster, none slower, memory that does not grow."""
+    broken = []
+    for case in cases:
+        name, ratio, least = f"{case.name} at σ_y {case.measurement.sigma}", case.faster(case.flat), 1.0
+        if case.name == "SuperResolution(16)":
+            least = FASTER
+        if ratio < least:
+            broken.append(f"{name} is {ratio:.2f} times faster, not {least:g}")
+        if case.peaks[1] > 1.01 * case.peaks[0]:
+            broken.append(f"{name} takes more memory in 100 steps than in 10")
+    return broken
+
+
+def report(cases: Sequence[Case], device: torch.device) -> Table:
+    """The measured cases as a table: medians of a step, ratios, memory."""
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device} {_processor()}"
+    threads = f"{torch.get_num_threads()} threads"
+    table = Table(
+        title=f"One DDRM step, {'×'.join(map(str, cases[0].x.shape))} float32\n"
+        f"{chip}, {threads}, torch {torch.__version__}",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption="noise: share of ours that drawing noise takes. lean: the baseline without its spare Vᵀx.\n"
+        "peak: memory beyond the state in 10 / 100 steps, in tensors as large as the batch.",
+    )
+    table.add_column("operator", no_wrap=True)
+    for header in ("σ_y", "ours ms", "noise", "flat ms", "faster", "lean", "peak"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for case in cases:
+        table.add_row(
+            case.name,
+            f"{case.measurement.sigma:g}",
+            f"{1e3 * median(case.ours):.2f}",
+            f"{median(case.noise) / median(case.ours):.0%}",
+            f"{1e3 * median(case.flat):.2f}",
+            f"{case.faster(case.flat):.2f}×",
+            f"{case.faster(case.lean):.2f}×",
+            f"{case.peaks[0]:.2f} / {case.peaks[1]:.2f}",
+        )
+    return table
+
+
+def _processor() -> str:
+    return f"{platform.processor() or platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def main(
+    size: Annotated[int, typer.Option(min=16, help="Side of the images; a multiple of 16.")] = 256,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 2,
+    repeats: Annotated[int, typer.Option(min=2, max=900, help="Timed steps of each formulation.")] = 30,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+) -> None:
+    """Compare one DDRM step with the flattened formulation; exits 1 where it is not as fast as promised."""
+    if size % 16:
+        raise typer.BadParameter(f"must be a multiple of 16: got {size}", param_hint="--size")
+    try:
+        place = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise typer.BadParameter(f"cannot be used: {error}", param_hint="--device") from None
+    console = Console(highlight=False, soft_wrap=True)
+    cases = make_cases(size, batch, place)
+    xi = torch.randn(cases[0].x.shape, generator=torch.Generator().manual_seed(1)).to(place)
+    for case in cases:
+        if not (difference := case.difference(xi)) < TOLERANCE:
+            console.print(f"No timings: on {case.name} the two formulations differ by {difference:.2g}.")
+            raise typer.Exit(1)
+    for case in cases:
+        case.time(repeats)
+    console.print(report(cases, place))
+    if broken := broken_promises(cases):
+        console.print(f"The promise does not hold: {'; '.join(broken)}.")
+        raise typer.Exit(1)
+    console.print(f"The promise holds: SR16 at least {FASTER:g} times faster, none slower, constant memory.")
+
+
+if __name__ == "__main__":
+    typer.run(main)
