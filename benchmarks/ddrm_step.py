@@ -1,7 +1,8 @@
 """One DDRM step of ours against the same step on flattened, sorted vectors, and the memory of a run.
 
 ``python -m benchmarks.ddrm_step`` exits 1 where the promise in its last line does not hold. The prior is free, its
-x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network.
+x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network. Beside other work on the
+same cores set OMP_WAIT_POLICY=passive: threads that spin for a core they do not get take longer than the step.
 """
 
 from __future__ import annotations
@@ -90,12 +91,13 @@ def peak_images(ddrm: DDRM, x: Tensor, steps: int) -> float:
     """The most a run allocates beyond x, prior and measurement, in tensors as large as x."""
     run = ddrm.sample(x, ddrm.schedule.K, steps, NoiseSource(range(len(x)), x.device))
     if x.device.type == "cuda":
-        before = torch.cuda.memory_allocated(x.device)
+        before: int = torch.cuda.memory_allocated(x.device)
         torch.cuda.reset_peak_memory_stats(x.device)
         deque(run, maxlen=0)
         peak: int = torch.cuda.max_memory_allocated(x.device)
         return (peak - before) / x.nbytes
-    with LiveBytes() as live:
+    live = LiveBytes()
+    with live:
         deque(run, maxlen=0)
     return live.peak / x.nbytes
 

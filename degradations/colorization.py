@@ -24,7 +24,7 @@ class Colorization(SVDOperator):
         ValueError: fewer than two channels, another number of weights, weights all 0 or not finite.
     """
 
-    unit: Tensor
+    reflection: Tensor
 
     def __init__(self, image_shape: Sequence[int], weights: Sequence[float] | Tensor | None = None) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
@@ -35,21 +35,20 @@ class Colorization(SVDOperator):
             w = torch.as_tensor(weights, dtype=torch.float64).cpu()
         if w.shape != (channels,) or not bool(w.isfinite().all()) or not bool(w.any()):
             raise ValueError(f"weights must be {channels} finite numbers, not all 0: got {weights}")
-        norm = float(w.norm())
+        norm = w.norm()
         unit = w / norm
-        self.pivot = int(unit.abs().argmin())
-        self.pivot_unit = float(unit[self.pivot])
+        self.pivot = int(unit.abs().argmin())  # far from unit: the reflection is well conditioned
+        away = unit.clone()
+        away[self.pivot] -= 1
+        reflection = torch.eye(channels, dtype=torch.float64) + torch.outer(away, away) / away[self.pivot]
         singular_values = torch.zeros(channels, 1, 1)
         singular_values[self.pivot] = norm
         super().__init__(image_shape, (1, height, width), singular_values)
-        self.register_buffer("unit", unit[:, None, None].to(torch.get_default_dtype()))
+        self.register_buffer("reflection", reflection.to(singular_values.dtype))
 
     def Vt(self, x: Tensor) -> Tensor:
-        pivot = slice(self.pivot, self.pivot + 1)
-        along = (x * self.unit).sum(dim=1, keepdim=True)
-        reflected = x - self.unit * ((along - x[:, pivot]) / (1 - self.pivot_unit))
-        reflected[:, pivot] = along
-        return reflected
+        # One product of C × C with C × pixels: the fastest way to reflect every pixel, also for large images.
+        return (self.reflection @ x.flatten(2)).view_as(x)
 
     def V(self, z: Tensor) -> Tensor:
         return self.Vt(z)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,11 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises OSError as it comes, and whatever `write` raises.
     """
     temporary = path.parent / f".{secrets.token_hex(8)}.part"
-    file = open(temporary, "xb")  # noqa: SIM115 - closed below; only a file we created ourselves may be removed
+    file = temporary.open("xb")  # closed below; only a file we created ourselves may be removed
     try:
         with file:
             write(file)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -91,8 +91,8 @@ def run(settings: Settings) -> int:
     mask = None if settings.mask is None else images.load(settings.mask)
     prior = load_prior(settings.prior, settings.device)
     restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
-    steps = checked(settings.allocation, prior.schedule.K)
-    allocation = checked((sum(steps),), prior.schedule.K) if settings.vanilla else steps
+    steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
+    allocation = checked(steps, prior.schedule.K)
     interrupt, failed = Interrupt(), 0
     with Display(settings.json) as display, interrupt.heard():
         job = Job(settings, task, mask, prior, restorer, allocation, display, interrupt)
@@ -125,11 +125,12 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError(f"--mask is for inpaint, not for {task.name}")
     if task.name == "inpaint" and settings.mask is None and not settings.simulate:
         raise ValueError("inpaint needs --mask, a picture whose white marks what to fill (or --simulate)")
-    for place in (settings.previews, settings.state and settings.state.parent):
-        if place is not None:
-            outputs.probe(place)
-    if settings.state is not None and settings.state.is_dir():
-        raise OutputError(f"--state {settings.state} is a folder: give a file")
+    if settings.previews is not None:
+        outputs.probe(settings.previews, may_be_made=True)
+    if settings.state is not None:
+        outputs.probe(settings.state.parent, may_be_made=False)
+        if settings.state.is_dir():
+            raise OutputError(f"--state {settings.state} is a folder: give a file")
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ class Job:
         work = self._work(file)
         limits = {"deadline": settings.deadline, "max_nfe": settings.max_nfe}
         if not settings.overwrite:
-            found = outputs.standing(target, work, limits if settings.state is None else {"state": None})
+            found = outputs.standing(target, work, limits if settings.state is None else None)
             if found is Standing.DONE:
                 display.say(f"{file.name}: {target} is done; skipped (--overwrite redoes it)")
                 display.event("skipped", input=str(file), path=str(target))

@@ -137,7 +137,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise ImageError("is a folder, not an image" if path.is_dir() else "is not a regular file")
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Pillow mends by itself, and of sizes, which we check
             yield file
     except Exception as error:  # decoders raise nearly every built-in type when the bytes are wrong
@@ -169,7 +169,9 @@ def _read_by_pillow(file: BinaryIO, formats: tuple[str, ...] = ("PNG", "JPEG", "
         orientation = image.getexif().get(_ORIENTATION, 1)
         if image.mode == "1":
             pixels = np.asarray(image.convert("L"))
-        elif image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
+        elif image.mode == "I":  # how older Pillow gives 16 bit grey
+            pixels = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        elif image.mode in ("L", "F") or image.mode.startswith("I;16"):
             pixels = np.asarray(image)
         else:
             pixels = np.asarray(image.convert("RGB"))

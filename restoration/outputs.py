@@ -57,17 +57,17 @@ def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
         owners[target] = file
         if target.exists() and file.exists() and target.samefile(file):
             raise OutputError(f"{target} is an input; choose another output")
-    probe(output if is_folder else output.parent)
+    probe(output if is_folder else output.parent, may_be_made=is_folder)
     return targets
 
 
-def probe(folder: Path) -> None:
-    """Find out before any work whether files can be made in a folder, or the folder in its parent.
+def probe(folder: Path, *, may_be_made: bool) -> None:
+    """Find out before any work whether files can be written to a folder, or the folder be made in its parent.
 
     Raises:
         OutputError: they cannot.
     """
-    existing = folder if folder.exists() else folder.parent
+    existing = folder.parent if may_be_made and not folder.exists() else folder
     if not existing.is_dir():
         raise OutputError(f"{existing} is not a folder: nothing can be written there")
     try:
@@ -85,12 +85,13 @@ def make_folder(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
 
 
-def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any]) -> Standing:
+def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any] | None) -> Standing:
     """Whether a file holds the result that is wanted.
 
     Args:
         wanted: the entries its record must have to come from the same work.
-        limits: deadline and the like: a run that they stopped is done only for the same ones.
+        limits: deadline and the like: a run that they stopped is done only for the same ones. None where a
+            stopped run would be continued, so that only a finished one is done.
     """
     if not target.exists():
         return Standing.ABSENT
@@ -98,8 +99,10 @@ def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any])
     if record is None or any(record.get(key) != value for key, value in wanted.items()):
         return Standing.OTHER
     by = record.get("stopped_by")
-    as_asked = by in ("deadline", "max_nfe") and all(record.get(key) == value for key, value in limits.items())
-    return Standing.DONE if by == "finished" or as_asked else Standing.UNFINISHED
+    if by == "finished":
+        return Standing.DONE
+    as_asked = limits is not None and all(record.get(key) == value for key, value in limits.items())
+    return Standing.DONE if as_asked and by in ("deadline", "max_nfe") else Standing.UNFINISHED
 
 
 def sha256(path: Path) -> str:

@@ -168,7 +168,7 @@ def _with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
 
 
 def _fit(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
-    """The centre of the picture, cropped to the wanted shape and, with ``shrink``, area-averaged to its size."""
+    """The centre of the picture, cropped to the wanted shape and, with ``shrink``, resampled to its size."""
     rows, columns = picture.shape[1:]
     if rows < height or columns < width:
         raise ImageError(f"the picture is too small to fit: {_size(picture)} where {width}×{height} is needed")
@@ -178,7 +178,7 @@ def _fit(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
     crop = picture[:, top : top + high, left : left + wide]
     if not shrink or (high, wide) == (height, width):
         return crop
-    return functional.interpolate(crop[None], (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    return functional.interpolate(crop[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
 def _does_not_fit(task: Task, picture: Tensor, rows: int, columns: int, height: int, width: int) -> str:

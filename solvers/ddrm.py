@@ -141,7 +141,9 @@ class DDRM:
 
     def _look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
         """Each table's values for distinct ν as values for spectral components, in the state's dtype."""
-        return torch.stack(tables).to(self._ybar.device, self._ybar.dtype)[:, self._which].unbind()
+        values = torch.stack(tables).to(self._ybar.device, self._ybar.dtype)
+        chosen = values.index_select(1, self._which.flatten())  # several times faster than values[:, which]
+        return chosen.view(len(tables), *self._which.shape).unbind()
 
     def take(self, index: int) -> DDRM:
         """The process of one image of the batch."""

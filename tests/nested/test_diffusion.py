@@ -179,7 +179,6 @@ def test_a_failing_save_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.replace", full)
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
         state.save(path)

@@ -7,6 +7,7 @@ with the solvers. Ten thousand samples of each sampler must have its mean and co
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,7 +142,7 @@ def exact(process: ExactDDRM | ExactDDIM, allocation: tuple[int, ...]) -> Affine
     for n, k, k_next in zip(allocation, outer, outer[1:], strict=False):
         inner = IDENTITY
         grid = levels(k, n)
-        for level, after in zip(grid, grid[1:], strict=False):
+        for level, after in itertools.pairwise(grid):
             inner = inner.then(process.step(level, after))
         ab, ab_next = SCHEDULE.alpha_bar(k), SCHEDULE.alpha_bar(k_next)
         r = np.sqrt((1 - ab_next) / (1 - ab))

@@ -45,7 +45,9 @@ def _write(path: Path, pixels: npt.NDArray[Any] | Image.Image, **options: Any) -
 def _levels(path: Path, white: int = 255) -> npt.NDArray[Any]:
     """What `load` returns, as integers, (H,W) or (H,W,3)."""
     loaded = images.load(path)
-    assert loaded.dtype == torch.float32 and loaded.ndim == 3 and loaded.is_contiguous()
+    assert loaded.dtype == torch.float32
+    assert loaded.ndim == 3
+    assert loaded.is_contiguous()
     levels = loaded.double().numpy() * white
     assert np.abs(levels - levels.round()).max() < 0.01  # float32 of a level; 16 bits leave an error of 0.004
     levels = levels.round().astype(np.int64)
@@ -57,7 +59,8 @@ def _refusal(path: Path) -> str:
     with pytest.raises(ImageError) as caught:
         images.load(path)
     line = str(caught.value)
-    assert line.startswith(f"{path}: ") and "\n" not in line
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
     return line.removeprefix(f"{path}: ")
 
 
@@ -278,7 +281,8 @@ def test_tiff_we_cannot_read_is_named_with_a_remedy(tmp_path: Path) -> None:
     tifffile.imwrite(path, np.zeros((8, 8, 3), np.float32), photometric="rgb")
     stored, lzw = struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 5)
     path.write_bytes(path.read_bytes().replace(stored, lzw))
-    assert "RGB, LZW" in _refusal(path) and "uncompressed" in _refusal(path)
+    assert "RGB, LZW" in _refusal(path)
+    assert "uncompressed" in _refusal(path)
 
 
 def test_strip_that_inflates_beyond_its_image_is_refused(tmp_path: Path) -> None:
@@ -311,7 +315,8 @@ def test_what_is_no_image_file_is_refused(tmp_path: Path) -> None:
     assert "not a PNG" in _refusal(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert "regular" in _refusal(tmp_path / "pipe.png")
-    assert images.load.__doc__ and issubclass(ImageError, RestorationError)
+    assert images.load.__doc__
+    assert issubclass(ImageError, RestorationError)
 
 
 # whatever the bytes
@@ -337,7 +342,8 @@ def _outcome(path: Path) -> torch.Tensor | None:
     try:
         return images.load(path)
     except ImageError as error:
-        assert "\n" not in str(error) and str(path) in str(error)
+        assert "\n" not in str(error)
+        assert str(path) in str(error)
         return None
 
 
@@ -458,7 +464,8 @@ def test_output_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
     image = torch.zeros(1, 2, 20_000 if name == "wide.webp" else 2)
     with pytest.raises(OutputError) as caught:
         images.save(tmp_path / name, image, {})
-    assert str(caught.value).startswith(str(tmp_path / name)) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
     assert {item.name for item in tmp_path.iterdir()} == {"file", "folder.png"}
 
 
@@ -489,7 +496,8 @@ def test_failing_save_leaves_the_old_file_and_no_part(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OutputError, match="No space left"):
         images.save(path, torch.ones(3, 4, 4), {"run": 2})
-    assert path.read_bytes() == before and [item.name for item in tmp_path.iterdir()] == ["a.png"]
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["a.png"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -500,12 +508,14 @@ def test_atomic_write_keeps_the_old_file_when_writing_fails(tmp_path: Path, erro
     def fail(file: BinaryIO) -> None:
         file.write(b"half")
         (part,) = (item.name for item in tmp_path.iterdir() if item != path)
-        assert part.startswith(".") and part.endswith(".part")
+        assert part.startswith(".")
+        assert part.endswith(".part")
         raise error
 
     with pytest.raises(error):
         atomic_write(path, fail)
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_atomic_write_follows_the_umask(tmp_path: Path) -> None:

@@ -1,0 +1,420 @@
+"""``restore``, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nested import NestedState
+from restoration import cli, images
+
+QUICK = ("--outer", "3", "--inner", "2", "--seed", "1", "--device", "cpu")
+COMMAND = (sys.executable, "-c", "from restoration.cli import main; main()")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a face-sized picture ``in.png``, its grey and its small version, and a mask."""
+    monkeypatch.chdir(tmp_path)
+    rows, columns = np.mgrid[:64, :64] / 63
+    picture = np.stack([rows, columns, (rows + columns) / 2], axis=-1)
+    Image.fromarray((picture * 255).astype(np.uint8)).save("in.png")
+    Image.fromarray((picture.mean(-1) * 255).astype(np.uint8)).save("grey.png")
+    Image.open("in.png").resize((16, 16), Image.Resampling.BOX).save("small.png")
+    mask = np.zeros((64, 64), np.uint8)
+    mask[20:40, 20:40] = 255
+    Image.fromarray(mask).save("mask.png")
+    return tmp_path
+
+
+def restore(*arguments: object, capsys: pytest.CaptureFixture[str] | None = None) -> tuple[int, str, str]:
+    """Run the command in this process: exit code, stdout, stderr."""
+    before = sys.argv
+    sys.argv = ["restore", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr() if capsys else ("", "")
+    return int(stop.value.code or 0), out, err
+
+
+def pixels(path: Path | str) -> torch.Tensor:
+    return images.load(Path(path))
+
+
+def events(out: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        (("denoise", "--sigma", "0.1"), "in.png"),
+        (("sr4",), "small.png"),
+        (("colorize",), "grey.png"),
+        (("inpaint", "--mask", "mask.png"), "in.png"),
+    ],
+)
+def test_what_was_measured_is_restored(folder: Path, task: tuple[str, ...], given: str) -> None:
+    assert restore(given, "--task", *task, "-o", "out.png", *QUICK)[0] == 0
+    out = pixels("out.png")
+    assert out.shape == (3, 64, 64)
+    measured = pixels(given)
+    # what is stored is rounded to 8 bits and clamped, after a result that reproduces y
+    if task[0] == "sr4":
+        blocks = out.unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4))
+        assert float((blocks - measured).abs().max()) < 0.05
+    if task[0] == "inpaint":
+        known = pixels("mask.png")[0] < 0.5
+        assert float((out - measured)[:, known].abs().max()) <= 1 / 255
+        assert float((out - measured)[:, ~known].abs().max()) > 1 / 255
+
+
+def test_json_tells_every_preview_and_the_result_and_nothing_else(folder: Path, capsys) -> None:
+    code, out, err = restore(
+        "in.png",
+        "--task",
+        "sr4",
+        "--simulate",
+        "-o",
+        "out.png",
+        "--previews",
+        "p",
+        "--json",
+        *QUICK,
+        capsys=capsys,
+    )
+    told = events(out)
+    assert (code, err) == (0, "")
+    assert [e["event"] for e in told] == ["preview"] * 3 + ["result"]
+    assert [e["nfe"] for e in told] == [2, 4, 6, 6]
+    assert [e["outer_step"] for e in told] == [1, 2, 3, 3]
+    assert {e["total_nfe"] for e in told} == {6}
+    assert all(e["complete"] and e["input"] == "in.png" for e in told)
+    assert all(0 < e["psnr"] < 60 and -1 < e["ssim"] <= 1 and e["elapsed_s"] > 0 for e in told)
+    assert [e["path"] for e in told] == ["p/in-002.png", "p/in-004.png", "p/in-006.png", "out.png"]
+    assert all(Path(str(e["path"])).exists() for e in told)
+    assert told[-1]["stopped_by"] == "finished"
+    assert told[-1]["seeds"] == [1]
+
+
+def test_json_without_a_truth_or_previews_has_no_scores_and_no_path(folder: Path, capsys) -> None:
+    _, out, _ = restore("small.png", "--task", "sr4", "-o", "out.png", "--json", *QUICK, capsys=capsys)
+    preview, *_, result = events(out)
+    assert not {"psnr", "ssim", "path"} & preview.keys()
+    assert result["path"] == "out.png"
+
+
+def test_scores_are_those_of_the_stored_picture(folder: Path, capsys) -> None:
+    _, out, _ = restore("in.png", "--task", "sr4", "--simulate", "-o", "out.png", "--json", *QUICK, capsys=capsys)
+    mse = float((pixels("out.png") - pixels("in.png")).pow(2).mean())
+    # the file is rounded to 8 bits, the score is of the floats
+    assert events(out)[-1]["psnr"] == pytest.approx(-10 * np.log10(mse), abs=0.05)
+
+
+def test_an_output_says_how_to_repeat_it(folder: Path) -> None:
+    arguments = ("in.png", "--task", "denoise", "--sigma", "0.1", "--simulate", "--allocation", "3,2")
+    assert restore(*arguments, "-o", "out.png", "--eta", "0.5")[0] == 0
+    record = images.read_record(Path("out.png"))
+    assert record is not None
+    assert (record["task"], record["sigma"], record["simulate"], record["eta"]) == ("denoise", 0.1, True, 0.5)
+    assert (record["allocation"], record["nfe"], record["stopped_by"]) == ([3, 2], 5, "finished")
+    assert record["prior"] == "faces-64"
+    assert len(record["prior_sha256"]) == len(record["input_sha256"]) == 64
+    assert record["torch"] == torch.__version__
+    assert record["device"]
+    assert record["nested_restoration"]
+    seed = record["seeds"][0]
+    assert restore(*arguments, "-o", "again.png", "--eta", "0.5", "--seed", seed)[0] == 0
+    assert pixels("again.png").equal(pixels("out.png"))
+    assert restore(*arguments, "-o", "other.png", "--eta", "0.5", "--seed", seed + 1)[0] == 0
+    assert not pixels("other.png").equal(pixels("out.png"))
+
+
+def test_stopping_early_keeps_the_newest_completed_preview(folder: Path, capsys) -> None:
+    common = ("in.png", "--task", "sr4", "--simulate", *QUICK)
+    restore(*common, "-o", "whole.png", "--previews", "p")
+    capsys.readouterr()
+    code, _, err = restore(*common, "-o", "out.png", "--max-nfe", "5", capsys=capsys)
+    assert code == 0
+    assert "stopped at 5 of 6 evaluations (max nfe)" in err
+    assert pixels("out.png").equal(pixels("p/in-004.png"))
+    code, out, _ = restore(*common, "-o", "first.png", "--deadline", "1e-6", "--json", capsys=capsys)
+    (result,) = events(out)
+    assert (code, result["stopped_by"], result["nfe"], result["complete"]) == (0, "deadline", 1, False)
+    assert Path("first.png").exists()
+
+
+def test_a_stored_run_goes_on_to_the_same_result(folder: Path, capsys) -> None:
+    common = ("in.png", "--task", "inpaint", "--simulate", *QUICK)
+    restore(*common, "-o", "whole.png")
+    stored = (*common, "-o", "out.png", "--state", "state")
+    restore(*stored, "--max-nfe", "4")
+    assert not pixels("out.png").equal(pixels("whole.png"))
+    assert NestedState.load("state").outer_step == 2
+    capsys.readouterr()
+    code, out, _ = restore(*stored, "--json", capsys=capsys)
+    assert code == 0
+    assert [e["nfe"] for e in events(out)] == [4, 6, 6]
+    assert pixels("out.png").equal(pixels("whole.png"))
+    assert images.read_record(Path("out.png"))["stopped_by"] == "finished"  # type: ignore[index]
+
+
+def test_a_run_without_a_seed_is_continued_with_the_one_it_drew(folder: Path) -> None:
+    common = ("in.png", "--task", "inpaint", "--simulate", "--allocation", "2,2", "--state", "state")
+    restore(*common, "-o", "out.png", "--max-nfe", "2")
+    seed = NestedState.load("state").seeds[0]
+    assert restore(*common, "-o", "out.png")[0] == 0
+    assert images.read_record(Path("out.png"))["seeds"] == [seed]  # type: ignore[index]
+
+
+def test_a_batch_goes_on_past_a_bad_file_and_skips_what_is_done(folder: Path, capsys) -> None:
+    Path("batch").mkdir()
+    for name in ("a.png", "c.png"):
+        shutil.copy("small.png", f"batch/{name}")
+    Path("batch/b.png").write_bytes(b"not a picture")
+    code, _, err = restore("batch", "--task", "sr4", "-o", "done", *QUICK, capsys=capsys)
+    assert code == 1
+    assert "b.png" in err
+    assert "1 of 3 inputs failed" in err
+    assert sorted(path.name for path in Path("done").iterdir()) == ["a.png", "c.png"]
+    assert pixels("done/a.png").equal(pixels("done/c.png"))  # same picture, same seed
+    before = Path("done/a.png").stat().st_mtime_ns
+    Path("batch/b.png").write_bytes(Path("batch/a.png").read_bytes())
+    code, _, err = restore("batch", "--task", "sr4", "-o", "done", *QUICK, capsys=capsys)
+    assert code == 0
+    assert err.count("skipped") == 2
+    assert Path("done/a.png").stat().st_mtime_ns == before
+    assert Path("done/b.png").exists()
+    restore("batch", "--task", "sr4", "-o", "done", "--overwrite", *QUICK)
+    assert Path("done/a.png").stat().st_mtime_ns > before
+
+
+def test_another_runs_result_is_not_overwritten_unasked(folder: Path, capsys) -> None:
+    Path("out.png").write_bytes(Path("in.png").read_bytes())
+    code, _, err = restore("small.png", "--task", "sr4", "-o", "out.png", *QUICK, capsys=capsys)
+    assert code == 2
+    assert "--overwrite" in err
+    assert Path("out.png").read_bytes() == Path("in.png").read_bytes()
+
+
+def test_samples_their_mean_and_their_spread(folder: Path) -> None:
+    common = ("small.png", "--task", "sr4", *QUICK)
+    assert restore(*common, "-o", "out.png", "--samples", "3")[0] == 0
+    samples = torch.stack([pixels(f"out-sample-{i}.png") for i in (1, 2, 3)])
+    torch.testing.assert_close(pixels("out.png"), samples.mean(0), atol=1.01 / 255, rtol=0)  # 8 bits each
+    record = images.read_record(Path("out-std.png"))
+    assert record is not None
+    std = samples.std(0).mean(0, keepdim=True)
+    torch.testing.assert_close(pixels("out-std.png") * record["white_is"], std, atol=2 / 255, rtol=0)
+    restore(*common[:3], "-o", "two.png", "--outer", "3", "--inner", "2", "--seed", "2", "--device", "cpu")
+    # sample 2 of seed 1 is seed 2 (float32: batched convolutions round differently)
+    torch.testing.assert_close(samples[1], pixels("two.png"), atol=1.01 / 255, rtol=0)
+
+
+def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
+    """Arguments, and what the one line must say."""
+    Image.new("RGB", (1, 1)).save("one.png")
+    Image.new("L", (32, 32)).save("mask32.png")
+    Image.new("L", (64, 64), 255).save("white.png")
+    Image.new("RGBA", (64, 64)).save("alpha.png")
+    Path("text.png").write_text("hello")
+    Path("file").write_text("")
+    Path("empty").mkdir()
+    Path("state").write_text("not a state")
+    import tifffile
+
+    tifffile.imwrite("nan.tif", np.full((64, 64), np.nan, np.float32))
+    sr4, denoise = ("--task", "sr4", "-o", "out.png"), ("--task", "denoise", "--sigma", "0.1", "-o", "out.png")
+    inpaint = ("--task", "inpaint", "-o", "out.png")
+    return {
+        "missing file": (("nowhere.png", *sr4), "nowhere.png"),
+        "empty folder": (("empty", *sr4), "no pictures"),
+        "not an image": (("text.png", *sr4), "text.png"),
+        "one pixel": (("one.png", *sr4), "one.png"),
+        "one pixel, fit": (("one.png", *sr4, "--fit", "--simulate"), "one.png"),
+        "alpha": (("alpha.png", *denoise), "alpha"),
+        "NaN": (("nan.tif", *denoise), "nan.tif"),
+        "factor": (("in.png", "--task", "sr7", "--simulate", "-o", "out.png"), "factor must divide"),
+        "mask size": (("in.png", *inpaint, "--mask", "mask32.png"), "mask must have the picture's size"),
+        "white mask": (("in.png", *inpaint, "--mask", "white.png"), "white everywhere"),
+        "no mask": (("in.png", *inpaint), "--mask"),
+        "mask for another task": (("small.png", *sr4, "--mask", "mask.png"), "--mask is for inpaint"),
+        "negative sigma": (("in.png", "--task", "denoise", "--sigma", "-0.1", "-o", "out.png"), "sigma must be"),
+        "no sigma": (("in.png", "--task", "denoise", "-o", "out.png"), "--sigma"),
+        "task": (("in.png", "--task", "deblur", "-o", "out.png"), "task must be one of"),
+        "prior": (("small.png", *sr4, "--prior", "cats-64"), "cats-64"),
+        "prior path": (("small.png", *sr4, "--prior", "../../etc"), "prior"),
+        "output folder": (("small.png", "--task", "sr4", "-o", "nowhere/out.png"), "nowhere"),
+        "output below a file": (("small.png", "--task", "sr4", "-o", "file/out.png"), "file"),
+        "output kind": (("small.png", "--task", "sr4", "-o", "out.gif"), "out.gif"),
+        "output is input": (("small.png", "--task", "sr4", "-o", "small.png"), "is an input"),
+        "allocation": (("small.png", *sr4, "--allocation", "16,0,6"), "at least 1"),
+        "allocation words": (("small.png", *sr4, "--allocation", "ten"), "--allocation"),
+        "both": (("small.png", *sr4, "--allocation", "3", "--outer", "3"), "one or the other"),
+        "outer": (("small.png", *sr4, "--outer", "0"), "at least 1"),
+        "steps": (("small.png", *sr4, "--outer", "2", "--inner", "501"), "at most 500 steps"),
+        "steps, vanilla": (("small.png", *sr4, "--outer", "3", "--inner", "334", "--vanilla"), "at most 1000"),
+        "size": (("grey.png", *sr4), "--fit"),
+        "eta": (("small.png", *sr4, "--eta", "2"), "eta must be"),
+        "deadline": (("small.png", *sr4, "--deadline", "0"), "deadline must be"),
+        "max nfe": (("small.png", *sr4, "--max-nfe", "0"), "max_nfe must be"),
+        "samples": (("small.png", *sr4, "--samples", "0"), "--samples"),
+        "seed": (("small.png", *sr4, "--seed", "-1"), "--seed"),
+        "state": (("small.png", *sr4, "--state", "state"), "not a state file"),
+        "state of a batch": (("in.png", "small.png", "--task", "sr4", "-o", "d", "--state", "s"), "--state"),
+        "previews": (("small.png", *sr4, "--previews", "file/p"), "file"),
+        "device": (("small.png", *sr4, "--device", "abacus"), "device must be"),
+        "no task": (("small.png", "-o", "out.png"), "--task"),
+        "no input": (sr4, "INPUT"),
+        "unknown option": (("small.png", *sr4, "--colour"), "--colour"),
+        "not a number": (("small.png", *sr4, "--sigma", "much"), "--sigma"),
+    }
+
+
+def test_bad_input_is_one_line_exit_code_2_and_nothing_written(folder: Path, capsys) -> None:
+    cases = bad(folder)
+    before = sorted(folder.rglob("*"))
+    for name, (arguments, message) in cases.items():
+        code, out, err = restore(*arguments, capsys=capsys)
+        assert (code, out) == (2, ""), name
+        assert err.count("\n") == 1, (name, err)
+        assert message in err, (name, err)
+        assert sorted(folder.rglob("*")) == before, name
+
+
+def test_the_state_of_another_run_is_refused_and_kept(folder: Path, capsys) -> None:
+    common = ("--task", "sr4", "-o", "out.png", "--state", "state")
+    restore("small.png", *common, *QUICK, "--max-nfe", "2")
+    before = Path("state").read_bytes()
+    Path("out.png").unlink()
+    capsys.readouterr()
+    for change in (("--eta", "0.1"), ("--allocation", "2,2"), ("--seed", "5")):
+        steps = () if change[0] == "--allocation" else ("--outer", "3", "--inner", "2")
+        code, _, err = restore("small.png", *common, *steps, *change, "--device", "cpu", capsys=capsys)
+        assert code == 2
+        assert "state" in err
+        assert err.count("\n") == 1
+        assert Path("state").read_bytes() == before
+    assert not Path("out.png").exists()
+
+
+def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Previews and state that cannot be stored are told; the run goes on to its result."""
+
+    def full(self: NestedState, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NestedState, "save", full)
+    code, _, err = restore("small.png", "--task", "sr4", "-o", "out.png", "--state", "s", *QUICK, capsys=capsys)
+    assert code == 0
+    assert err.count("the state is not stored") == 3
+    assert pixels("out.png").shape == (3, 64, 64)
+
+
+def test_help_does_not_import_torch() -> None:
+    script = "import sys; sys.argv = ['restore', '--help']\nfrom restoration.cli import main\ntry: main()\n" \
+        "except SystemExit: print('torch' in sys.modules)"  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    assert "--deadline" in done.stdout
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+LONG = (
+    "in.png",
+    "--task",
+    "inpaint",
+    "--simulate",
+    "--seed",
+    "1",
+    "--outer",
+    "4",
+    "--inner",
+    "30",
+    "--device",
+    "cpu",
+)
+
+
+def test_ctrl_c_keeps_the_best_preview_so_far(folder: Path) -> None:
+    process = start(folder, *LONG, "-o", "out.png", "--json")
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    result = json.loads(out.splitlines()[-1])
+    assert (process.returncode, result["stopped_by"]) == (0, "interrupt")
+    assert first["nfe"] <= result["nfe"] < 120
+    record = images.read_record(folder / "out.png")
+    assert record is not None
+    assert (record["stopped_by"], record["complete"]) == ("interrupt", True)
+    assert "Traceback" not in err
+
+
+def test_a_killed_run_goes_on_bit_for_bit(folder: Path) -> None:
+    process = start(folder, *LONG, "-o", "out.png", "--json", "--state", "state", "--previews", "p")
+    assert process.stdout is not None
+    for _ in range(2):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    assert not (folder / "out.png").exists()
+    assert NestedState.load(folder / "state").outer_step >= 2
+    resumed = start(folder, *LONG, "-o", "out.png", "--json", "--state", "state")
+    whole = start(folder, *LONG, "-o", "whole.png", "--json")
+    for process in (resumed, whole):
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert pixels(folder / "out.png").equal(pixels(folder / "whole.png"))
+    assert not list(folder.glob("**/.*.part"))
+
+
+def test_a_terminal_sees_the_bar_in_evaluations_and_the_time_to_the_next_preview(folder: Path) -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [*COMMAND, *LONG, "-o", "out.png"], cwd=folder, env=environment, stdout=follower, stderr=follower
+    )
+    os.close(follower)
+    shown, limit = b"", time.monotonic() + 120
+    while time.monotonic() < limit:
+        try:
+            chunk = os.read(leader, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait(timeout=60) == 0
+    os.close(leader)
+    text = shown.decode(errors="replace")
+    assert "of 120 evaluations" in text
+    assert "next preview in" in text
+    assert "preview at 30 of 120 evaluations" in text

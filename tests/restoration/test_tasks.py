@@ -1,0 +1,121 @@
+"""From a task's name and a picture to a measurement."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from degradations import Inpainting
+from restoration.errors import ImageError
+from restoration.tasks import Task, pose
+
+PRIOR = (3, 16, 16)
+
+
+def picture(height: int, width: int, channels: int = 3) -> torch.Tensor:
+    return torch.rand(channels, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def hole() -> torch.Tensor:
+    mask = torch.zeros(1, 16, 16)
+    mask[:, 4:8, 4:8] = 1
+    return mask
+
+
+def test_the_input_is_the_measurement() -> None:
+    for task, given in [
+        (Task("denoise", 0.1), picture(16, 16)),
+        (Task("sr4"), picture(4, 4)),
+        (Task("colorize"), picture(16, 16, 1)),
+    ]:
+        problem = pose(task, given, PRIOR)
+        assert problem.measurement.y[0].equal(given)
+        assert problem.original is None
+        assert problem.degraded.shape == PRIOR
+
+
+def test_white_marks_what_to_fill() -> None:
+    problem = pose(Task("inpaint"), picture(16, 16), PRIOR, mask=hole())
+    assert isinstance(problem.measurement.operator, Inpainting)
+    known = problem.measurement.operator.singular_values.expand(PRIOR) > 0
+    assert known.equal((hole() < 0.5).expand(PRIOR))
+    assert not problem.measurement.y[0][~known].any()
+    assert problem.degraded[~known].eq(0.5).all()
+
+
+def test_simulation_is_decided_by_the_seed() -> None:
+    for task in (Task("denoise", 0.2, simulate=True), Task("inpaint", simulate=True)):
+        first, again, other = (pose(task, picture(16, 16), PRIOR, seed=s).measurement.y for s in (1, 1, 2))
+        assert first.equal(again)
+        assert not first.equal(other)
+
+
+def test_a_simulated_mask_drops_half_of_the_pixels_in_all_channels() -> None:
+    operator = pose(Task("inpaint", simulate=True), picture(16, 16), PRIOR, seed=3).measurement.operator
+    known = operator.singular_values.expand(PRIOR)
+    assert float(known.mean()) == 0.5
+    assert known[0].equal(known[1])
+
+
+def test_fit_crops_what_was_measured_and_shrinks_what_is_clean() -> None:
+    wide = picture(20, 40)
+    cropped = pose(Task("denoise", 0.1, fit=True), wide, PRIOR)
+    assert cropped.measurement.y[0].equal(wide[:, 2:18, 12:28])
+    small = pose(Task("sr2", fit=True), wide, PRIOR)
+    assert small.measurement.y[0].equal(wide[:, 6:14, 16:24])
+    slope = torch.linspace(0, 1, 64).expand(3, 32, 64)
+    shrunk = pose(Task("sr2", simulate=True, fit=True), slope, PRIOR)
+    assert shrunk.original is not None
+    exact = slope[:, :, 16:48].unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(3, 4))
+    # on a slope every symmetric filter is the block mean, but at the border, where it has less to see
+    torch.testing.assert_close(shrunk.original[:, :, 2:-2], exact[:, :, 2:-2], atol=1e-5, rtol=0)
+    assert "fitted from 64×32 to 16×16" in shrunk.notes
+
+
+def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
+    grey = picture(16, 16, 1)
+    assert pose(Task("denoise", 0.1), grey, PRIOR).measurement.y[0].equal(grey.expand(PRIOR))
+    coloured = pose(Task("colorize"), picture(16, 16), PRIOR)
+    torch.testing.assert_close(coloured.measurement.y[0, 0], picture(16, 16).mean(0))
+    assert coloured.notes == ("has colour; its channels' mean is used",)
+    assert pose(Task("colorize"), grey.expand(PRIOR), PRIOR).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Task("deblur"), "task must be one of denoise, sr2, .*: got 'deblur'"),
+        (lambda: Task("denoise"), "denoise needs sigma"),
+        (lambda: Task("denoise", 0), "denoise needs sigma"),
+        (lambda: Task("sr4", -0.1), "sigma must be finite and ≥ 0: got -0.1"),
+        (lambda: Task("sr4", float("nan")), "sigma must be finite"),
+        (lambda: pose(Task("inpaint"), picture(16, 16), PRIOR), "needs a mask"),
+        (lambda: pose(Task("sr2"), picture(8, 8), PRIOR, mask=hole()), "a mask is for inpaint"),
+        (lambda: pose(Task("sr3"), picture(5, 5), PRIOR), "factor must divide"),
+    ],
+)
+def test_wrong_arguments_are_named(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "mask", "message"),
+    [
+        (Task("denoise", 0.1), picture(20, 16), None, "is 16×20, but this prior makes 16×16 ones.*--fit crops it"),
+        (Task("sr2"), picture(16, 16), None, "takes 8×8 pictures for sr2"),
+        (Task("sr2", simulate=True), picture(20, 16), None, "--fit crops and shrinks it"),
+        (Task("denoise", 0.1, fit=True), picture(8, 40), None, "too small to fit: 40×8"),
+        (
+            Task("inpaint"),
+            picture(16, 16),
+            torch.zeros(1, 8, 8),
+            "mask must have the picture's size, 16×16: got 8×8",
+        ),
+        (Task("inpaint"), picture(16, 16), torch.ones(1, 16, 16), "white everywhere"),
+        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "black everywhere"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_told_what_would(task, given, mask, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        pose(task, given, PRIOR, mask=mask)
