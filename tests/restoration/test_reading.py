@@ -64,7 +64,7 @@ def test_a_hostile_pickle_does_not_run(tmp_path: Path, how: str) -> None:
         path.write_bytes(pickle.dumps(Payload(proof)))
     else:
         torch.save(content, path, _use_new_zipfile_serialization=how == "torch zip")
-    with pytest.raises(PriorError, match="hostile.pt: (holds code|is not a checkpoint)") as caught:
+    with pytest.raises(PriorError, match=r"hostile.pt: (holds code|is not a checkpoint)") as caught:
         read_tensors(path)
     assert "\n" not in str(caught.value)
     assert not proof.exists()
