@@ -13,14 +13,19 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from restoration.errors import PriorError
+from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+NETWORKS = {"UNet2DModel": UNet2DModel, "GuidedUNet2DModel": GuidedUNet2DModel}
 
 
 class DiffusionPrior:
-    """E[x₀ | x_k] from an unconditional ``diffusers.UNet2DModel`` trained on the [-1, 1] scale.
+    """E[x₀ | x_k] from a ``diffusers.UNet2DModel`` trained on the [-1, 1] scale.
+
+    Of a network with a learned variance, twice as many channels out as in, the first half is the estimate and the
+    rest is ignored (Nichol and Dhariwal, 2021).
 
     Args:
         network: in evaluation mode, on the device and in the dtype it shall run in.
@@ -29,6 +34,10 @@ class DiffusionPrior:
             v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho, 2022).
         name: for people, and for the files it helps to make.
         fingerprint: SHA-256 of its weights and configuration, so that a result can be traced to it.
+        class_label: which class a class-conditional network shall restore, 0 … classes − 1; None for others.
+
+    Raises:
+        ValueError: a prediction that is not known; a class label that is missing, out of range, or not called for.
     """
 
     def __init__(
@@ -38,10 +47,13 @@ class DiffusionPrior:
         prediction: Prediction,
         name: str = "network",
         fingerprint: str = "",
+        class_label: int | None = None,
     ) -> None:
         if prediction not in get_args(Prediction):
             raise ValueError(f"prediction must be one of {get_args(Prediction)}: got {prediction!r}")
+        check_class_label(class_label, network.config.num_class_embeds)
         self.network = network
+        self.class_label = class_label
         self.schedule = schedule
         self.prediction = prediction
         self.name = name
@@ -60,7 +72,11 @@ class DiffusionPrior:
         """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k = 1 … K; one network evaluation."""
         alpha_bar = self.schedule.alpha_bar(k)
         signal, spread = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-        output: Tensor = self.network(x_k.to(self.network.dtype), k - 1).sample.float()
+        labels = None
+        if self.class_label is not None:
+            labels = torch.full((len(x_k),), self.class_label, device=x_k.device)
+        sample: Tensor = self.network(x_k.to(self.network.dtype), k - 1, class_labels=labels).sample
+        output = sample[:, : self.image_shape[0]].float()
         if self.prediction == "epsilon":
             return (x_k - spread * output) / signal
         if self.prediction == "v_prediction":
@@ -69,7 +85,12 @@ class DiffusionPrior:
 
     @classmethod
     def from_folder(
-        cls, folder: Path, name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        folder: Path,
+        name: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        class_label: int | None = None,
     ) -> DiffusionPrior:
         """Load a DDPM pipeline folder in diffusers format: ``unet/`` and ``scheduler/``, safetensors weights.
 
@@ -77,11 +98,12 @@ class DiffusionPrior:
 
         Raises:
             PriorError: one line saying what in the folder is missing, damaged or not supported.
+            ValueError: the class label does not suit the network.
         """
         settings = _read_json(folder / "unet" / "config.json")
         scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
         kind = settings.get("_class_name", "UNet2DModel")
-        if kind != "UNet2DModel":
+        if kind not in NETWORKS:
             raise PriorError(f"{folder}: its network is a {kind}; only UNet2DModel (pixel space) is supported")
         prediction = scheduler.get("prediction_type", "epsilon")
         if prediction not in get_args(Prediction):
@@ -89,15 +111,35 @@ class DiffusionPrior:
         weights = folder / "unet" / WEIGHTS
         if not weights.is_file():
             raise PriorError(f"{folder}: unet/{WEIGHTS} is missing")
-        network = _load_network(folder, dtype).to(device)
-        if network.config.in_channels != network.config.out_channels:
-            channels = f"{network.config.in_channels} channels to {network.config.out_channels}"
-            raise PriorError(f"{folder}: its network maps {channels}; they must agree")
+        network = _load_network(folder, NETWORKS[kind], dtype).to(device)
+        channels, out_channels = network.config.in_channels, network.config.out_channels
+        if out_channels not in (channels, 2 * channels):
+            raise PriorError(
+                f"{folder}: its network maps {channels} channels to {out_channels}; "
+                "they must agree, or be twice as many with a learned variance"
+            )
         if network.config.sample_size is None or network.config.class_embed_type is not None:
-            raise PriorError(f"{folder}: only unconditional networks of a known sample_size are supported")
+            raise PriorError(
+                f"{folder}: only networks of a known sample_size, and classes by number, are supported"
+            )
         digest = hashlib.sha256(weights.read_bytes())
         digest.update(json.dumps([settings, scheduler], sort_keys=True).encode())
-        return cls(network, _schedule(folder, scheduler), prediction, name, digest.hexdigest())
+        return cls(network, _schedule(folder, scheduler), prediction, name, digest.hexdigest(), class_label)
+
+
+def check_class_label(class_label: int | None, classes: int | None) -> None:
+    """Whether the label is one of the network's classes, or absent where it has none.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if classes is None:
+        if class_label is not None:
+            raise ValueError(f"class_label must be None for an unconditional network: got {class_label!r}")
+    elif not isinstance(class_label, int) or isinstance(class_label, bool) or not 0 <= class_label < classes:
+        raise ValueError(
+            f"class_label must be from 0 to {classes - 1} for this class-conditional network: got {class_label!r}"
+        )
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -112,9 +154,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _load_network(folder: Path, dtype: torch.dtype) -> UNet2DModel:
+def _load_network(folder: Path, kind: type[UNet2DModel], dtype: torch.dtype) -> UNet2DModel:
     try:
-        network, report = UNet2DModel.from_pretrained(
+        network, report = kind.from_pretrained(
             folder / "unet",
             use_safetensors=True,
             local_files_only=True,
