@@ -103,6 +103,8 @@ def check_layout(layout: Layout) -> None:
         2 * layout.in_channels,
     ):
         raise PriorError(f"{ends}; it must map 1 or 3 to as many, or to twice as many with a learned variance")
+    if layout.time_channels < 2:
+        raise PriorError(f"its time embedding has {layout.time_channels} channels; it must have at least 2")
     if any(width < 1 or width % GROUPS for width in layout.widths):
         raise PriorError(f"its levels are {layout.widths} channels wide; they must be multiples of {GROUPS}")
 

@@ -31,6 +31,7 @@ TOLD = (
     "conv_resample",
     "use_scale_shift_norm",
 )
+MOST_STEPS = 100_000
 WITHOUT_EFFECT = (
     "dropout",
     "use_fp16",
@@ -96,9 +97,12 @@ class Settings:
         """Numbers parted by commas."""
         value = self._given.get(key)
         try:
-            return None if value is None else [float(part) for part in str(value).strip("[]()").split(",")]
+            numbers = None if value is None else [float(part) for part in str(value).strip("[]()").split(",")]
         except ValueError:
-            raise PriorError(f"{key} must be numbers parted by commas: got {value!r}") from None
+            numbers = [math.nan]
+        if numbers is not None and not all(map(math.isfinite, numbers)):
+            raise PriorError(f"{key} must be numbers parted by commas: got {value!r}")
+        return numbers
 
     def text(self, key: str) -> str | None:
         """A word."""
@@ -205,6 +209,8 @@ def _shown(value: object) -> str:
 
 def _schedule(kind: str, settings: Settings) -> NoiseSchedule:
     steps = settings.whole("diffusion_steps") or 1000
+    if steps > MOST_STEPS:
+        raise PriorError(f"diffusion_steps must be at most {MOST_STEPS}: got {steps}")
     if settings.flag("rescale_timesteps") and steps != 1000:
         raise PriorError(f"rescale_timesteps with diffusion_steps {steps} is not supported; only with 1000")
     try:
