@@ -76,12 +76,12 @@ def understand(
     try:
         return _understand(tensors, settings, dtype)
     except PriorError as error:
-        raise PriorError(f"{name}: {error}") from None
+        raise PriorError(f"{name}: {' '.join(str(error).split())}") from None  # a tensor's name may hold anything
 
 
 def _understand(tensors: Mapping[str, Tensor], settings: Mapping[str, Setting], dtype: torch.dtype) -> Foreign:
     for key, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise PriorError(f"{key} is a {type(tensor).__name__}, not a tensor: this is no bare state dict")
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     form = _detect(shapes)

@@ -303,6 +303,7 @@ CONV = [8, 8, 3, 3]
         ({"down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight": CONV}, "a text-conditional U-Net"),
         ({"down_blocks.0.resnets.0.conv1.weight": CONV}, "diffusers without their configuration"),
         ({"layer1.0.conv1.weight": CONV, "fc.bias": [8]}, "first tensors are layer1.0.conv1.weight, fc.bias"),
+        ({"two\nlines": CONV}, "its first tensors are two lines"),
         ({}, "its first tensors are none"),
     ],
 )
