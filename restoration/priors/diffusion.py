@@ -13,11 +13,13 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from restoration.errors import PriorError
+from restoration.priors.reading import sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+"""File names of weights in diffusers format, the better first."""
 NETWORKS = {"UNet2DModel": UNet2DModel, "GuidedUNet2DModel": GuidedUNet2DModel}
 
 
@@ -92,26 +94,31 @@ class DiffusionPrior:
         dtype: torch.dtype = torch.float32,
         class_label: int | None = None,
     ) -> DiffusionPrior:
-        """Load a DDPM pipeline folder in diffusers format: ``unet/`` and ``scheduler/``, safetensors weights.
+        """Load a DDPM pipeline folder in diffusers format.
 
-        Nothing but JSON and safetensors is read, so that a folder from a stranger cannot run code.
+        Configuration and weights lie in ``unet/`` and ``scheduler/``, or flat, as in the first ones on the hub.
+        Weights are safetensors or, read with ``weights_only``, .bin: a stranger's folder cannot run code.
 
         Raises:
             PriorError: one line saying what in the folder is missing, damaged or not supported.
             ValueError: the class label does not suit the network.
         """
-        settings = _read_json(folder / "unet" / "config.json")
-        scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
+        _refuse_latent_pipeline(folder)
+        unet = folder / "unet" if (folder / "unet").is_dir() else folder
+        settings = _read_json(unet / "config.json")
+        beside = folder / "scheduler" / "scheduler_config.json"
+        flat = folder / "scheduler_config.json"
+        scheduler = _read_json(flat if flat.is_file() and not beside.is_file() else beside)
         kind = settings.get("_class_name", "UNet2DModel")
         if kind not in NETWORKS:
             raise PriorError(f"{folder}: its network is a {kind}; only UNet2DModel (pixel space) is supported")
         prediction = scheduler.get("prediction_type", "epsilon")
         if prediction not in get_args(Prediction):
             raise PriorError(f"{folder}: prediction_type {prediction!r} is not one of {get_args(Prediction)}")
-        weights = folder / "unet" / WEIGHTS
-        if not weights.is_file():
-            raise PriorError(f"{folder}: unet/{WEIGHTS} is missing")
-        network = _load_network(folder, NETWORKS[kind], dtype).to(device)
+        weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), None)
+        if weights is None:
+            raise PriorError(f"{unet / WEIGHTS[0]} is missing")
+        network = _load_network(weights, NETWORKS[kind], dtype).to(device)
         channels, out_channels = network.config.in_channels, network.config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise PriorError(
@@ -122,9 +129,9 @@ class DiffusionPrior:
             raise PriorError(
                 f"{folder}: only networks of a known sample_size, and classes by number, are supported"
             )
-        digest = hashlib.sha256(weights.read_bytes())
-        digest.update(json.dumps([settings, scheduler], sort_keys=True).encode())
-        return cls(network, _schedule(folder, scheduler), prediction, name, digest.hexdigest(), class_label)
+        told = json.dumps([settings, scheduler], sort_keys=True)
+        fingerprint = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
+        return cls(network, _schedule(folder, scheduler), prediction, name, fingerprint, class_label)
 
 
 def check_class_label(class_label: int | None, classes: int | None) -> None:
@@ -154,11 +161,25 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _load_network(folder: Path, kind: type[UNet2DModel], dtype: torch.dtype) -> UNet2DModel:
+def _refuse_latent_pipeline(folder: Path) -> None:
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return
+    parts = _read_json(index)
+    latent = [part for part in ("vae", "vqvae", "movq") if part in parts]
+    if latent:
+        kind = parts.get("_class_name", "pipeline")
+        raise PriorError(
+            f"{folder}: a {kind} works on latents (it has a {latent[0]}); only pixel space is supported"
+        )
+
+
+def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) -> UNet2DModel:
+    folder = weights.parent
     try:
         network, report = kind.from_pretrained(
-            folder / "unet",
-            use_safetensors=True,
+            folder,
+            use_safetensors=weights.suffix == ".safetensors",
             local_files_only=True,
             low_cpu_mem_usage=False,
             torch_dtype=dtype,

@@ -97,3 +97,31 @@ def _check(known: Known, part: Path) -> None:
                 f"{known.name}: what {known.url} sent is not the published file: its {kind} is {found}, "
                 f"not {published}; it has been removed"
             )
+
+
+def fetch_from_hub(repository: str) -> Path:
+    """The folder of a hub repository in diffusers format, from the hub's own cache or downloaded into it.
+
+    Only configurations and weights come, weights as safetensors where the repository has them.
+
+    Raises:
+        PriorError: one line: no connection, or no such repository.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        for weights in ("*.safetensors", "*.bin"):
+            wanted = ["*.json", "unet/*.json", "scheduler/*.json", weights, f"unet/{weights}"]
+            folder = Path(snapshot_download(repository, allow_patterns=wanted))
+            if any(folder.glob(f"**/{weights}")):
+                break
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = (
+            "no such repository, or it is not public" if "40" in str(getattr(error, "response", "")) else "offline"
+        )
+        raise PriorError(
+            f"{repository} is no file or folder here, and cannot be fetched from the hub ({reason}): download its "
+            "folder elsewhere (in diffusers format) and give its path as the prior"
+        ) from None
+    return folder

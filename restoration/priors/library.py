@@ -1,14 +1,23 @@
-"""Priors by name or by folder."""
+"""Priors by name, by file, by folder or by hub id."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from restoration.errors import PriorError
+from restoration.priors.catalogue import KNOWN, recognise
 from restoration.priors.diffusion import DiffusionPrior
+from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
+from restoration.priors.foreign import understand
+from restoration.priors.reading import read_tensors, sha256
+from restoration.priors.settings import Setting
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 EMBEDDED = ("faces-64",)
@@ -19,30 +28,88 @@ def load_prior(
     name_or_path: str | Path,
     device: torch.device | str = "auto",
     dtype: torch.dtype | Literal["auto"] = "auto",
+    *,
+    class_label: int | None = None,
+    config: Mapping[str, Setting] | None = None,
+    progress: Progress | None = None,
 ) -> DiffusionPrior:
-    """Load an embedded prior by name, or a DDPM pipeline folder in diffusers format by path.
+    """Load a prior in any format of the field.
 
     Args:
-        name_or_path: one of ``EMBEDDED``, or a folder with ``unet/`` and ``scheduler/``.
+        name_or_path: an embedded prior (``EMBEDDED``); a known checkpoint (``catalogue.KNOWN``), which is
+            downloaded once to the user's cache; a checkpoint file of guided-diffusion or DDPM (.pt, .ckpt,
+            .safetensors); a folder in diffusers format; or a hub id (``google/ddpm-ema-celebahq-256``).
         device: ``"auto"`` is the GPU where there is one.
         dtype: of the network; ``"auto"`` is float32. The solvers' state is float32 always.
+        class_label: for class-conditional networks.
+        config: what a file's tensors do not tell (``foreign.py`` lists the keys). It goes before the file's
+            sidecar (``FILE.json``), and that before what is known of the file by its SHA-256 or name.
+        progress: told how far a download is.
 
     Raises:
-        PriorError: unknown name, or a folder that cannot be used; one line says why.
-        ValueError: a device that is not there.
+        PriorError: a name or file that cannot be used; one line says why.
+        ValueError: a device that is not there; a class label that does not suit the network.
     """
     where = resolve_device(device)
     kind = torch.float32 if dtype == "auto" else dtype
-    if str(name_or_path) in EMBEDDED:
-        name = str(name_or_path)
-        return DiffusionPrior.from_folder(WEIGHTS_FOLDER / name, name, where, kind)
-    folder = Path(name_or_path)
-    if not folder.is_dir():
+    name, path = str(name_or_path), Path(name_or_path)
+    if name in EMBEDDED:
+        path = WEIGHTS_FOLDER / name
+    elif name in KNOWN:
+        known = KNOWN[name]
+        path = fetch(known, cache_folder(), progress) if known.file else fetch_from_hub(known.url)
+    elif path.is_file():
+        name = path.stem
+    elif path.is_dir():
+        name = path.resolve().name
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        path = fetch_from_hub(name)
+    else:
         raise PriorError(
-            f"prior {str(name_or_path)!r} is neither an embedded one ({', '.join(EMBEDDED)}) "
-            "nor a folder in diffusers format"
+            f"prior {name!r} is no file or folder, neither an embedded prior ({', '.join(EMBEDDED)}) nor a known "
+            "checkpoint (restore --list-priors), and no hub id (owner/name)"
         )
-    return DiffusionPrior.from_folder(folder, folder.resolve().name, where, kind)
+    if path.is_dir():
+        if config:
+            raise PriorError(
+                f"{path}: a folder in diffusers format has its configuration: got {', '.join(config)}"
+            )
+        return DiffusionPrior.from_folder(path, name, where, kind, class_label)
+    return _from_checkpoint(path, name, where, kind, class_label, config or {})
+
+
+def _from_checkpoint(
+    path: Path,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    class_label: int | None,
+    config: Mapping[str, Setting],
+) -> DiffusionPrior:
+    tensors = read_tensors(path)
+    digest = sha256(path)
+    known = recognise(path.name, digest)
+    settings = {**(known.settings if known else {}), **_sidecar(path), **config}
+    foreign = understand(tensors, settings, name=str(path), dtype=dtype)
+    told = json.dumps(settings, sort_keys=True, default=str)
+    fingerprint = hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
+    return DiffusionPrior(
+        foreign.network.to(device), foreign.schedule, foreign.prediction, name, fingerprint, class_label
+    )
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """What ``FILE.json`` beside a checkpoint says, nothing where there is none."""
+    sidecar = path.with_name(f"{path.name}.json")
+    if not sidecar.is_file():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PriorError(f"{sidecar} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise PriorError(f"{sidecar} must hold a JSON object")
+    return content
 
 
 def resolve_device(device: torch.device | str = "auto") -> torch.device:

@@ -163,19 +163,39 @@ def test_weights_that_do_not_fit_are_never_loaded_silently(tmp_path: Path, chang
         load_prior(path, "cpu")
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_a_pickle_in_a_folder_does_not_run(tmp_path: Path) -> None:
     path, proof = folder(tmp_path / "p"), tmp_path / "proof"
     (path / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     (path / "unet" / "diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Payload(proof)))
-    with pytest.raises(PriorError, match="safetensors is missing"):
+    with pytest.raises(PriorError, match="network cannot be loaded") as caught:
         load_prior(path, "cpu")
+    assert "\n" not in str(caught.value)
     assert not proof.exists()
+
+
+def test_flat_folders_and_bin_weights_load_as_the_first_ones_on_the_hub(tmp_path: Path) -> None:
+    path, flat = folder(tmp_path / "p"), tmp_path / "flat"
+    flat.mkdir()
+    shutil.copy(path / "unet" / "config.json", flat)
+    shutil.copy(path / "scheduler" / "scheduler_config.json", flat)
+    weights = load_file(path / "unet" / "diffusion_pytorch_model.safetensors")
+    torch.save(weights, flat / "diffusion_pytorch_model.bin")
+    x = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert load_prior(flat, "cpu").denoise(x, 9).equal(load_prior(path, "cpu").denoise(x, 9))
+
+
+def test_latent_pipelines_are_refused_by_name(tmp_path: Path) -> None:
+    path = folder(tmp_path / "p")
+    index = {"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQModel"], "unet": ["diffusers", "UNet2DModel"]}
+    (path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(PriorError, match="LDMPipeline works on latents"):
+        load_prior(path, "cpu")
 
 
 def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="faces-64"):
         load_prior("faces-65")
-    with pytest.raises(PriorError, match="neither an embedded one"):
+    with pytest.raises(PriorError, match="is no file or folder"):
         load_prior(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="device must be one this machine has"):
         load_prior("faces-64", "abacus")
