@@ -27,18 +27,20 @@ class Display:
             TextColumn("{task.fields[next_preview]}"),
             console=self.console,
             transient=True,
-            disable=as_json or not self.console.is_terminal,
         )
+        self._shown = self.console.is_terminal and not as_json
         self._task: TaskID | None = None
 
     def __enter__(self) -> Display:
-        self._bar.start()
+        if self._shown:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._shown:
+            self._bar.stop()
 
     def say(self, text: str) -> None:
         """One line for people; nothing in JSON mode."""

@@ -33,7 +33,7 @@ class GaussianPrior:
         if not torch.allclose(sigma, sigma.mT):
             raise ValueError("covariance must be symmetric")
         variances, axes = torch.linalg.eigh(sigma)
-        if float(variances.min()) < -1e-9 * max(float(variances.max()), 1e-300):
+        if float(variances.min()) < -1e-5 * float(variances.max()) - 1e-30:  # beyond float32 rounding
             raise ValueError(
                 f"covariance must be positive semi-definite: least eigenvalue {float(variances.min())}"
             )

@@ -1,0 +1,24 @@
+"""The speed comparison compares like with like (its timings are no tests)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from benchmarks.ddrm_step import TOLERANCE, Case, make_cases, peak_images
+
+
+@pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.name}") for c in make_cases(32, 2, torch.device("cpu"))])
+def test_the_flattened_formulation_takes_the_same_steps(case: Case) -> None:
+    xi = torch.randn(case.x.shape, generator=torch.Generator().manual_seed(1))
+    assert case.difference(xi) < TOLERANCE
+    case.baseline.eta = 0.5
+    assert case.difference(xi) > 100 * TOLERANCE or "Denoising" in case.name  # the check has teeth
+
+
+def test_memory_does_not_grow_with_the_number_of_steps() -> None:
+    for case in make_cases(32, 2, torch.device("cpu")):
+        few, many = (peak_images(case.ddrm, case.x, steps) for steps in (5, 40))
+        # scalars that Python frees a moment later may overlap by a few bytes
+        assert many == pytest.approx(few, rel=0.01)
+        assert many < 8

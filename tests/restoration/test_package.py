@@ -1,0 +1,42 @@
+"""The package as users import it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import restoration
+
+
+def test_every_public_name_resolves() -> None:
+    for name in restoration.__all__:
+        assert getattr(restoration, name) is not None
+    assert set(restoration.__all__) <= set(dir(restoration))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = restoration.nothing
+
+
+def python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_importing_does_not_import_torch(tmp_path: Path) -> None:
+    done = python("import restoration, sys; print('torch' in sys.modules)", tmp_path)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_folder_that_shadows_a_sibling_is_named(tmp_path: Path) -> None:
+    (tmp_path / "solvers").mkdir()
+    (tmp_path / "solvers" / "__init__.py").write_text("")
+    done = python("import restoration", tmp_path)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert str(tmp_path / "solvers") in last
