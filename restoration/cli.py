@@ -21,9 +21,17 @@ def _show_version(wanted: bool) -> None:
 
 @app.command()
 def restore(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.")],
-    task: Annotated[str, typer.Option(help="denoise, sr2, sr4, sr8, sr16, inpaint or colorize.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.")],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="denoise, sr2, sr4, sr8, sr16, inpaint or colorize.  [required]")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.  [required]"),
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="inpaint: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
         float | None, typer.Option(help="Noise std in [0, 1] of what was measured; denoise needs it.")
@@ -40,8 +48,23 @@ def restore(
         bool, typer.Option("--fit", help="Crop (with --simulate also shrink) to what the prior takes.")
     ] = False,
     prior: Annotated[
-        str, typer.Option(metavar="NAME|FOLDER", help="Embedded prior, or a diffusers folder.")
+        str,
+        typer.Option(
+            metavar="NAME|PATH|ID",
+            help="A name (--list-priors), a checkpoint file, a diffusers folder, or a hub id.",
+        ),
     ] = "faces-64",
+    prior_config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),
+    ] = None,
+    class_label: Annotated[int | None, typer.Option(help="Class, for class-conditional priors.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32 on a CPU).")
+    ] = "auto",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network: slower to start, then faster.")
+    ] = False,
     outer: Annotated[int | None, typer.Option(help="Outer steps: as many previews.  [default: 3]")] = None,
     inner: Annotated[int | None, typer.Option(help="Inner steps of each outer step.  [default: 10]")] = None,
     allocation: Annotated[
@@ -71,6 +94,13 @@ def restore(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo outputs that are there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout.")] = False,
+    list_priors: Annotated[
+        bool, typer.Option("--list-priors", help="List known priors, with licence and source, and exit.")
+    ] = False,
+    convert: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="Write a prior as a diffusers folder to OUT, and exit."),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
     ] = False,
@@ -79,20 +109,35 @@ def restore(
 
     INPUT is what was measured: small for sr4, grey for colorize. Ctrl-C keeps the best preview so far.
     """
+    if not (list_priors or convert):
+        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
     steps = _steps(outer, inner, allocation)
+    config = _pairs(prior_config or [])
+
+    if list_priors or convert is not None:
+        from restoration.shelf import convert_prior, list_known
+
+        if convert is None:
+            return list_known(json)
+        _demand(**{"--output (-o)": output})
+        return convert_prior(convert, output or Path(), config, class_label)
 
     from restoration.command import Settings, run  # torch loads here, after --help and option errors
 
     return run(
         Settings(
-            inputs=tuple(inputs),
-            output=output,
-            task=task,
+            inputs=tuple(inputs or ()),
+            output=output or Path(),
+            task=task or "",
             mask=mask,
             sigma=sigma,
             simulate=simulate,
             fit=fit,
             prior=prior,
+            prior_config=config,
+            class_label=class_label,
+            precision=precision,
+            compile=compile,
             allocation=steps,
             eta=eta,
             eta_b=eta_b,
@@ -125,6 +170,19 @@ def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tupl
     if not steps or min(steps) < 1:
         raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
     return steps
+
+
+def _demand(**given: object) -> None:
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        raise ValueError(f"missing {', '.join(missing)} (restore --help)")
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if not text.partition("=")[2]:
+            raise ValueError(f"--prior-config must be KEY=VALUE: got {text!r}")
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from nested import NestedState
 from nested.allocation import checked
 from restoration import images, outputs
-from restoration.display import Display
+from restoration.display import Display, DownloadBar
 from restoration.errors import OutputError, RestorationError
 from restoration.outputs import Standing
 from restoration.priors import DiffusionPrior, load_prior
@@ -40,6 +40,10 @@ class Settings:
     simulate: bool = False
     fit: bool = False
     prior: str = "faces-64"
+    prior_config: Mapping[str, str] = field(default_factory=dict)
+    class_label: int | None = None
+    precision: str = "auto"
+    compile: bool = False
     allocation: tuple[int, ...] = (10, 10, 10)
     eta: float = 0.85
     eta_b: float = 1.0
@@ -89,7 +93,7 @@ def run(settings: Settings) -> int:
     _check(settings, task, batch)
     targets = outputs.plan(files, settings.output, batch)
     mask = None if settings.mask is None else images.load(settings.mask)
-    prior = load_prior(settings.prior, settings.device)
+    prior = _load_prior(settings)
     restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
     allocation = checked(steps, prior.schedule.K)
@@ -111,6 +115,19 @@ def run(settings: Settings) -> int:
     if failed:
         display.warn(f"{failed} of {len(targets)} inputs failed")
     return 1 if failed else 0
+
+
+def _load_prior(settings: Settings) -> DiffusionPrior:
+    with DownloadBar() as bar:
+        return load_prior(
+            settings.prior,
+            settings.device,
+            settings.precision,
+            class_label=settings.class_label,
+            config=settings.prior_config,
+            compile=settings.compile,
+            progress=bar.advance,
+        )
 
 
 def _check(settings: Settings, task: Task, batch: bool) -> None:
@@ -205,6 +222,8 @@ class Job:
             "fit": self.task.fit,
             "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),
             "prior_sha256": self.prior.fingerprint,
+            "class_label": self.prior.class_label,
+            "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.allocation),
             "eta": settings.eta,
             "eta_b": settings.eta_b,

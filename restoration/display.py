@@ -8,9 +8,46 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from restoration.restorer import Preview
+
+
+class DownloadBar:
+    """A progress bar in bytes on stderr once something is downloaded; nothing where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._shown = console.is_terminal
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> DownloadBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        """Show how many bytes of a file have come."""
+        if not self._shown:
+            return
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task(name)
+        self._bar.update(self._task, completed=done, total=total)
 
 
 class Display:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -20,6 +20,7 @@ from restoration.priors.reading import read_tensors, sha256
 from restoration.priors.settings import Setting
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 EMBEDDED = ("faces-64",)
 """Names of the priors that ship inside the package."""
 
@@ -27,10 +28,11 @@ EMBEDDED = ("faces-64",)
 def load_prior(
     name_or_path: str | Path,
     device: torch.device | str = "auto",
-    dtype: torch.dtype | Literal["auto"] = "auto",
+    dtype: torch.dtype | str = "auto",
     *,
     class_label: int | None = None,
     config: Mapping[str, Setting] | None = None,
+    compile: bool = False,
     progress: Progress | None = None,
 ) -> DiffusionPrior:
     """Load a prior in any format of the field.
@@ -40,18 +42,19 @@ def load_prior(
             downloaded once to the user's cache; a checkpoint file of guided-diffusion or DDPM (.pt, .ckpt,
             .safetensors); a folder in diffusers format; or a hub id (``google/ddpm-ema-celebahq-256``).
         device: ``"auto"`` is the GPU where there is one.
-        dtype: of the network; ``"auto"`` is float32. The solvers' state is float32 always.
+        dtype: of the network: ``"auto"`` (float32), ``"fp32"``, ``"bf16"``, ``"fp16"`` or a torch dtype. The
+            solvers' state is float32 always.
         class_label: for class-conditional networks.
         config: what a file's tensors do not tell (``foreign.py`` lists the keys). It goes before the file's
             sidecar (``FILE.json``), and that before what is known of the file by its SHA-256 or name.
+        compile: let ``torch.compile`` make the network faster; the first evaluation takes long.
         progress: told how far a download is.
 
     Raises:
         PriorError: a name or file that cannot be used; one line says why.
-        ValueError: a device that is not there; a class label that does not suit the network.
+        ValueError: a device that is not there; an unknown precision; a class label that does not suit the network.
     """
-    where = resolve_device(device)
-    kind = torch.float32 if dtype == "auto" else dtype
+    where, kind = resolve_device(device), resolve_dtype(dtype)
     name, path = str(name_or_path), Path(name_or_path)
     if name in EMBEDDED:
         path = WEIGHTS_FOLDER / name
@@ -74,8 +77,12 @@ def load_prior(
             raise PriorError(
                 f"{path}: a folder in diffusers format has its configuration: got {', '.join(config)}"
             )
-        return DiffusionPrior.from_folder(path, name, where, kind, class_label)
-    return _from_checkpoint(path, name, where, kind, class_label, config or {})
+        prior = DiffusionPrior.from_folder(path, name, where, kind, class_label)
+    else:
+        prior = _from_checkpoint(path, name, where, kind, class_label, config or {})
+    if compile:
+        prior.network.compile()
+    return prior
 
 
 def _from_checkpoint(
@@ -110,6 +117,15 @@ def _sidecar(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise PriorError(f"{sidecar} must hold a JSON object")
     return content
+
+
+def resolve_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """A precision by name, ``"auto"`` being float32; ValueError for an unknown one."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: got {dtype!r}")
+    return PRECISIONS[dtype]
 
 
 def resolve_device(device: torch.device | str = "auto") -> torch.device:

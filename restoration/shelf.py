@@ -1,0 +1,53 @@
+"""The shelf of priors: what ``restore --list-priors`` and ``restore --convert`` do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from restoration.display import DownloadBar
+from restoration.priors import EMBEDDED, load_prior
+from restoration.priors.catalogue import KNOWN
+from restoration.priors.convert import save_folder
+from restoration.priors.download import cache_folder
+
+
+def list_known(as_json: bool) -> int:
+    """Print the embedded and known priors to stdout: a table, or one JSON object a line."""
+    rows = [
+        {"name": name, "where": "embedded", "licence": "research use only", "source": "its model card"}
+        for name in EMBEDDED
+    ]
+    for known in KNOWN.values():
+        here = bool(known.file) and (cache_folder() / known.file).is_file()
+        where = "in the cache" if here else "download"
+        rows.append({"name": known.name, "where": where, "licence": known.licence, "source": known.source})
+    if as_json:
+        for row in rows:
+            sys.stdout.write(json.dumps(row) + "\n")
+        return 0
+    table = Table(*rows[0], box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row.values())
+    Console(highlight=False, soft_wrap=True).print(table)
+    return 0
+
+
+def convert_prior(name_or_path: str, folder: Path, config: Mapping[str, str], class_label: int | None) -> int:
+    """Write a prior as a diffusers folder, and say where."""
+    with DownloadBar() as bar:
+        # a conditional network is converted for all its classes: any one of them lets it load
+        prior = load_prior(
+            name_or_path, "cpu", "fp32", class_label=class_label, config=config, progress=bar.advance
+        )
+    save_folder(prior, folder)
+    millions = sum(parameter.numel() for parameter in prior.network.parameters()) / 1e6
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"{name_or_path} → {folder}: {type(prior.network).__name__}, {millions:.1f} M parameters", markup=False
+    )
+    return 0
