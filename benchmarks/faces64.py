@@ -86,7 +86,7 @@ def row(posterior: DDRM, originals: Tensor) -> dict[str, float]:
             if plain and estimate.nfe % INNER == 0:
                 scores[f"plain {estimate.nfe}"] = psnr(originals, (estimate.x0 + 1) / 2)
                 if not estimate.complete:
-                    scores[f"pulled {estimate.nfe}"] = psnr(originals, (posterior.preview(estimate.x0) + 1) / 2)
+                    scores[f"drawn {estimate.nfe}"] = psnr(originals, (posterior.preview(estimate.x0) + 1) / 2)
             elif estimate.complete:
                 scores[f"nested {estimate.nfe}"] = psnr(originals, (estimate.x0 + 1) / 2)
     return scores
@@ -103,7 +103,7 @@ def main(
     originals = faces(data, limit, network.image_shape[1])
     restorer = Restorer(network)
     console = Console(soft_wrap=True, highlight=False)
-    columns = ["nested 10", "nested 20", "nested 30", "plain 30", "plain 10", "plain 20", "pulled 10", "pulled 20"]
+    columns = ["nested 10", "nested 20", "nested 30", "plain 30", "plain 10", "plain 20", "drawn 10", "drawn 20"]
     console.print("| PSNR, dB | " + " | ".join(columns) + " |", markup=False)
     console.print("|---" * (len(columns) + 1) + "|", markup=False)
     start = time.perf_counter()
@@ -112,7 +112,7 @@ def main(
         console.print(f"| {name} | " + " | ".join(f"{scores[c]:.2f}" for c in columns) + " |", markup=False)
     where = torch.cuda.get_device_name() if network.device.type == "cuda" else f"{platform.machine()} CPU"
     console.print(
-        f"{len(originals)} pictures of {data.name}, {network.name} {network.fingerprint[:12]}, η 0.85, η_b 1, "
+        f"{len(originals)} pictures of {data.name}, {network.name} {network.weights_sha256[:12]}, η 0.85, η_b 1, "
         f"seeds 0–{len(originals) - 1}, {where}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"{time.perf_counter() - start:.0f} s",
         markup=False,

@@ -122,7 +122,7 @@ class FlatColours(FlatPatches):
     """Colorization: the channels of each pixel; a 3 × 3 basis, then a permutation to channel by channel."""
 
     def __init__(self, operator: Colorization) -> None:
-        super().__init__(operator, operator.reflection[operator.pivot] * operator.singular_values.max())
+        super().__init__(operator, operator.weights)
 
     def Vt(self, x: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1).reshape(len(x), -1, len(self.basis))

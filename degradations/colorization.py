@@ -24,7 +24,7 @@ class Colorization(SVDOperator):
         ValueError: fewer than two channels, another number of weights, weights all 0 or not finite.
     """
 
-    reflection: Tensor
+    weights: Tensor
 
     def __init__(self, image_shape: Sequence[int], weights: Sequence[float] | Tensor | None = None) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
@@ -44,11 +44,13 @@ class Colorization(SVDOperator):
         singular_values = torch.zeros(channels, 1, 1)
         singular_values[self.pivot] = norm
         super().__init__(image_shape, (1, height, width), singular_values)
-        self.register_buffer("reflection", reflection.to(singular_values.dtype))
+        self.register_buffer("weights", w.to(singular_values.dtype))
+        self._reflection = reflection  # float64, so that it is orthogonal in whatever dtype it is used
 
     def Vt(self, x: Tensor) -> Tensor:
         # One product of C × C with C × pixels: the fastest way to reflect every pixel, also for large images.
-        return (self.reflection @ x.flatten(2)).view_as(x)
+        reflected: Tensor = self._reflection.to(x) @ x.flatten(2)
+        return reflected.view_as(x)
 
     def V(self, z: Tensor) -> Tensor:
         return self.Vt(z)

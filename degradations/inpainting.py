@@ -57,8 +57,3 @@ class Inpainting(SVDOperator):
             return self
         chosen = [index] if isinstance(index, int) else index
         return Inpainting(self.image_shape, self.singular_values[chosen])
-
-    def expand(self, n: int) -> Inpainting:
-        if self.batch_size not in (None, 1):
-            raise ValueError(f"only the mask of one image can be expanded: got masks for {self.batch_size}")
-        return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -42,6 +42,13 @@ class Measurement:
 
     def __post_init__(self) -> None:
         wanted = self.operator.measurement_shape
+        if not isinstance(self.y, Tensor):
+            raise TypeError(f"y must be a tensor: got {type(self.y).__name__}")
+        if not isinstance(self.sigma, (int, float, Tensor)):
+            try:
+                object.__setattr__(self, "sigma", torch.as_tensor(self.sigma))
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(f"sigma must be a number or one an image: got {self.sigma!r}") from None
         if self.y.ndim != 4 or tuple(self.y.shape[1:]) != wanted:
             raise ValueError(f"y must be (B, {', '.join(map(str, wanted))}): got {tuple(self.y.shape)}")
         if not self.y.is_floating_point():
@@ -76,21 +83,17 @@ class Measurement:
 
     def to(self, device: torch.device | str) -> Measurement:
         """The measurement on a device; this one is left where it is."""
-        if self.y.device == torch.device(device):
-            return self
-        sigma = self.sigma.to(device) if isinstance(self.sigma, Tensor) else self.sigma
-        return Measurement(self.y.to(device), copy.deepcopy(self.operator).to(device), sigma)
+        target = torch.empty(0, device=device).device
+        operator = self.operator
+        if any(buffer.device != target for buffer in operator.buffers()):
+            operator = copy.deepcopy(operator).to(target)
+        sigma = self.sigma.to(target) if isinstance(self.sigma, Tensor) else self.sigma
+        return Measurement(self.y.to(target), operator, sigma)
 
     def in_model_units(self) -> Measurement:
         """From [0, 1] units to the network's [-1, 1]: y' = 2y − A·1, σ' = 2σ."""
         ones = torch.ones(1, *self.operator.image_shape, dtype=self.y.dtype, device=self.y.device)
         return Measurement(2 * self.y - self.operator(ones), self.operator, 2 * self.sigma)
-
-    def noise_to_signal(self) -> Tensor:
-        """ν = σ/s, float64 on the CPU, broadcastable against (B, C, H, W): ∞ on the null space, even for σ = 0."""
-        s = self.operator.singular_values.cpu().double()
-        sigma = torch.as_tensor(self.sigma, dtype=torch.float64).cpu().reshape(-1, 1, 1, 1)
-        return torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf)
 
     def fingerprint(self) -> str:
         """SHA-256 of y, σ and the operator: equal for equal measurements, on any device."""
@@ -123,7 +126,8 @@ def simulate(
     n = noise if isinstance(noise, Tensor) else noise.normal(clean.shape)
     if n.shape != clean.shape:
         raise ValueError(f"noise must be shaped as y, {tuple(clean.shape)}: got {tuple(n.shape)}")
-    scale = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
+    noiseless = Measurement(clean, operator, sigma)  # checks sigma before it is used
+    scale = torch.as_tensor(noiseless.sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
     # Noise on values that were never measured would be invented data: U Uᵀ keeps it to the measured ones.
     measured = operator.U(operator.Ut(n.to(clean)))
-    return Measurement(clean + scale * measured, operator, sigma)
+    return replace(noiseless, y=clean + scale * measured)

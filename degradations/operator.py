@@ -83,12 +83,6 @@ class SVDOperator(torch.nn.Module):
         """The operator of the images that ``index`` selects from a batch."""
         return self
 
-    def expand(self, n: int) -> SVDOperator:
-        """The operator of one image, for n copies of it."""
-        if self.batch_size not in (None, 1):
-            raise ValueError(f"only the operator of one image can be expanded: got one for {self.batch_size}")
-        return self
-
 
 def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """``shape`` as (C, H, W) of positive whole numbers; ValueError otherwise."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 def uniform(outer: int, inner: int) -> tuple[int, ...]:
     """The same number of inner steps for every outer step: ``uniform(3, 10)`` is (10, 10, 10)."""
-    if outer < 1 or inner < 1:
-        raise ValueError(f"outer and inner must be at least 1: got {outer} and {inner}")
-    return (inner,) * outer
+    if outer != int(outer) or inner != int(inner) or outer < 1 or inner < 1:
+        raise ValueError(f"outer and inner must be whole numbers of at least 1: got {outer} and {inner}")
+    return (int(inner),) * int(outer)
 
 
 def outer_levels(K: int, outer: int) -> tuple[int, ...]:

@@ -93,12 +93,14 @@ class NestedDiffusion:
 
     def _run(self, state: NestedState, noise: NoiseSource) -> Iterator[Estimate]:
         for outer in range(state.outer_step, len(self.allocation)):
-            n, nfe = self.allocation[outer], state.nfe
+            n, nfe, inner = self.allocation[outer], state.nfe, 0
             for inner, x0 in enumerate(self.inner.sample(state.x_k, self.levels[outer], n, noise), start=1):
                 complete = inner == n
                 if complete:
                     state = self._advance(state, x0, noise)
                 yield Estimate(x0, nfe + inner, self.total_nfe, outer + 1, inner, complete, state)
+            if inner != n:
+                raise ValueError(f"an inner process must yield one estimate a step, {n} here: got {inner}")
 
     def _advance(self, state: NestedState, x0: Tensor, noise: NoiseSource) -> NestedState:
         k, k_next = self.levels[state.outer_step : state.outer_step + 2]

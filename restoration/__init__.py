@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from degradations import Denoising as Denoising
     from degradations import Inpainting as Inpainting
     from degradations import Measurement as Measurement
+    from degradations import OperatorCheckError as OperatorCheckError
     from degradations import SuperResolution as SuperResolution
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
     from restoration.restorer import StoppedBy as StoppedBy
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
+    from solvers import InnerProcess as InnerProcess
     from solvers import NoiseSchedule as NoiseSchedule
     from solvers import NoiseSource as NoiseSource
+    from solvers import Prior as Prior
+    from solvers import ddim_update as ddim_update
     from solvers import ddrm_coefficients as ddrm_coefficients
 
 _HOMES = {
@@ -46,12 +50,22 @@ _HOMES = {
         "Denoising",
         "Inpainting",
         "Measurement",
+        "OperatorCheckError",
         "SVDOperator",
         "SuperResolution",
         "check_operator",
         "simulate",
     ),
-    "solvers": ("DDIM", "DDRM", "NoiseSchedule", "NoiseSource", "ddrm_coefficients"),
+    "solvers": (
+        "DDIM",
+        "DDRM",
+        "InnerProcess",
+        "NoiseSchedule",
+        "NoiseSource",
+        "Prior",
+        "ddim_update",
+        "ddrm_coefficients",
+    ),
     "nested": ("Estimate", "NestedDiffusion", "NestedState", "uniform"),
     "restoration.errors": ("ImageError", "OutputError", "PriorError", "RestorationError"),
     "restoration.priors": ("DiffusionPrior", "GaussianPrior", "load_prior"),

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+INTERRUPTED = 130
+MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -157,6 +160,8 @@ def restore(
 
 def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
     if allocation is None:
+        if outer is not None and outer > MOST_STEPS:
+            raise ValueError(f"--outer must be at most the prior's noise levels, usually 1000: got {outer}")
         steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
         if not steps or steps[0] < 1:
             raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
@@ -188,10 +193,10 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 def main() -> None:
     """The console script: exit code 2 and one line for anything the user can mend."""
     try:
-        sys.exit(app(standalone_mode=False))
-    except KeyboardInterrupt:
-        sys.stderr.write("restore: interrupted\n")
-        sys.exit(130)
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # also what typer makes of a Ctrl-C while modules load
+            sys.stderr.write("restore: interrupted\n")
+        sys.exit(code)
     except Exception as error:
         message = _mendable(error)
         if message is None:
@@ -206,4 +211,9 @@ def _mendable(error: Exception) -> str | None:
         return f"{error.format_message()} (restore --help)"
     from restoration.errors import RestorationError
 
-    return str(error) if isinstance(error, (RestorationError, ValueError, OSError)) else None
+    if isinstance(error, (RestorationError, ValueError, OSError)):
+        return str(error)
+    # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU's allocator raises
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
+        return "not enough memory for this; use fewer --samples, or a smaller prior"
+    return None

@@ -7,23 +7,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import accumulate
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from degradations import SuperResolution
 from nested import NestedState
 from nested.allocation import checked
 from restoration import images, outputs
+from restoration.cli import INTERRUPTED
 from restoration.display import Display, DownloadBar
 from restoration.errors import OutputError, RestorationError
 from restoration.outputs import Standing
 from restoration.priors import DiffusionPrior, load_prior
-from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, resolve_seeds
+from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, check_limits, resolve_seeds
 from restoration.tasks import Problem, Task, pose
 from solvers.noise import SEED_LIMIT
 
@@ -92,18 +94,23 @@ def run(settings: Settings) -> int:
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
     targets = outputs.plan(files, settings.output, batch)
+    outputs.spare(
+        [*files, settings.mask], (path for file in files for path in _written(settings, file, targets[file]))
+    )
     mask = None if settings.mask is None else images.load(settings.mask)
     prior = _load_prior(settings)
     restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
     allocation = checked(steps, prior.schedule.K)
+    if task.factor > 1:
+        SuperResolution(prior.image_shape, task.factor)  # says so where the factor does not divide
     interrupt, failed = Interrupt(), 0
     with Display(settings.json) as display, interrupt.heard():
         job = Job(settings, task, mask, prior, restorer, allocation, display, interrupt)
         for position, (file, target) in enumerate(targets.items()):
             if interrupt.asked:
-                display.warn(f"interrupted with {len(targets) - position} inputs left")
-                return 130
+                display.warn(f"{len(targets) - position} inputs are left")
+                return INTERRUPTED
             try:
                 job.restore(file, target)
             except (RestorationError, ValueError, OSError) as error:
@@ -130,11 +137,32 @@ def _load_prior(settings: Settings) -> DiffusionPrior:
         )
 
 
+def _written(settings: Settings, file: Path, target: Path) -> list[Path]:
+    """Every picture that restoring a file may write."""
+    paths = [target]
+    if settings.samples > 1:
+        names = [*(f"sample-{i}" for i in range(1, settings.samples + 1)), "std"]
+        paths += [_sibling(target, name) for name in names]
+    if settings.previews is not None:
+        ends = [sum(settings.allocation)] if settings.vanilla else accumulate(settings.allocation)
+        paths += [_preview_path(settings.previews, file, nfe) for nfe in ends]
+    return paths
+
+
+def _sibling(target: Path, name: str) -> Path:
+    return target.with_name(f"{target.stem}-{name}{target.suffix}")
+
+
+def _preview_path(folder: Path, file: Path, nfe: int) -> Path:
+    return folder / f"{file.stem}-{nfe:03d}.png"
+
+
 def _check(settings: Settings, task: Task, batch: bool) -> None:
     if settings.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
     if settings.samples < 1:
         raise ValueError(f"--samples must be at least 1: got {settings.samples}")
+    check_limits(settings.deadline, settings.max_nfe)
     last = SEED_LIMIT - settings.samples
     if settings.seed is not None and not 0 <= settings.seed <= last:
         raise ValueError(f"--seed must be from 0 to {last}: got {settings.seed}")
@@ -169,15 +197,15 @@ class Job:
         work = self._work(file)
         limits = {"deadline": settings.deadline, "max_nfe": settings.max_nfe}
         if not settings.overwrite:
-            found = outputs.standing(target, work, limits if settings.state is None else None)
-            if found is Standing.DONE:
+            for path in _written(settings, file, target):
+                if outputs.standing(path, work, None) is Standing.OTHER:
+                    raise OutputError(
+                        f"{path} exists and is not this run's; choose another output, or --overwrite"
+                    )
+            if outputs.standing(target, work, limits if settings.state is None else None) is Standing.DONE:
                 display.say(f"{file.name}: {target} is done; skipped (--overwrite redoes it)")
                 display.event("skipped", input=str(file), path=str(target))
                 return
-            if found is Standing.OTHER:
-                raise OutputError(
-                    f"{target} exists and is not this run's result; choose another output, or --overwrite"
-                )
         picture = images.load(file)
         state = self._stored_state()
         seeds = self._seeds() if state is None else state.seeds
@@ -208,7 +236,8 @@ class Job:
         path = self.settings.state
         if path is None or not path.exists():
             return None
-        return NestedState.load(path, device=self.prior.device)
+        state = NestedState.load(path, device=self.prior.device)
+        return None if state.finished and self.settings.overwrite else state
 
     def _work(self, file: Path) -> dict[str, Any]:
         """What decides the result, but for the seed where none was asked for: recorded in every output."""
@@ -221,7 +250,7 @@ class Job:
             "simulate": self.task.simulate,
             "fit": self.task.fit,
             "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),
-            "prior_sha256": self.prior.fingerprint,
+            "prior_sha256": self.prior.weights_sha256,
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.allocation),
@@ -253,7 +282,7 @@ class Job:
         if preview.complete:
             path = None
             if self.settings.previews is not None:
-                path = self.settings.previews / f"{file.stem}-{preview.nfe:03d}.png"
+                path = _preview_path(self.settings.previews, file, preview.nfe)
                 if not self._write(path, preview.image.mean(dim=0), {**record, **_standing(preview)}):
                     path = None
             if self.settings.state is not None:
@@ -281,12 +310,13 @@ class Job:
         record = {**record, **_standing(done.preview), "nfe": done.nfe, "stopped_by": done.stopped_by.value}
         if self.settings.samples > 1:
             for i, (image, seed) in enumerate(zip(done.image, done.seeds, strict=True), start=1):
-                sample = target.with_name(f"{target.stem}-sample-{i}{target.suffix}")
-                images.save(sample, image, {**record, "seeds": [seed], "samples": 1})
+                images.save(
+                    _sibling(target, f"sample-{i}"), image, {**record, "shows": f"the sample of seed {seed}"}
+                )
             std = done.image.std(dim=0).mean(dim=0, keepdim=True)
             white = max(float(std.max()), 1e-6)
             spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
-            images.save(target.with_name(f"{target.stem}-std{target.suffix}"), std / white, spread)
+            images.save(_sibling(target, "std"), std / white, spread)
             record["shows"] = "mean of the samples"
         images.save(target, done.image.mean(dim=0), record)
         self._report(
@@ -319,7 +349,8 @@ class Job:
             **scores,
         }
         self.display.event(event, **facts, **more)
-        told = f", PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}" if scores else ""
+        told = f", PSNR {scores['psnr']:.2f} dB" if scores else ""
+        told += f", SSIM {scores['ssim']:.3f}" if "ssim" in scores else ""
         spent = f"{nfe} of {preview.total_nfe} evaluations"
         arrow = "" if path is None else f" → {path}"
         if event == "preview":
@@ -341,12 +372,20 @@ def _standing(preview: Preview) -> dict[str, Any]:
 
 
 def _scores(original: Tensor, image: Tensor) -> dict[str, float]:
-    """PSNR in dB and SSIM (Gaussian window, σ = 1.5, as Wang et al. 2004), both on floats in [0, 1]."""
+    """PSNR in dB and SSIM (Gaussian window, σ = 1.5, as Wang et al. 2004), both on floats in [0, 1].
+
+    Pictures smaller than that window, 11 pixels, have no SSIM.
+    """
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # slow to import
+
     clean = original.clamp(0, 1).double().numpy()
     restored = image.cpu().double().numpy()
     psnr = peak_signal_noise_ratio(clean, restored, data_range=1)
+    scores = {"psnr": round(float(np.minimum(psnr, 100)), 4)}
+    if min(clean.shape[1:]) < 11:
+        return scores
     ssim = structural_similarity(
         clean, restored, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
         use_sample_covariance=False,
     )  # fmt: skip
-    return {"psnr": round(float(np.minimum(psnr, 100)), 4), "ssim": round(float(ssim), 5)}
+    return {**scores, "ssim": round(float(ssim), 5)}

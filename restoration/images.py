@@ -72,6 +72,7 @@ def load(path: Path) -> torch.Tensor:
     Raises ImageError for anything else: no such file, another format, damage, alpha, several frames or pages,
     more than MAX_PIXELS, a side under 2 pixels, NaN, numbers whose white is unknown.
     """
+    path = Path(path)
     with _opened(path) as file:
         magic = file.read(4)
         file.seek(0)
@@ -88,6 +89,7 @@ def save(path: Path, image: torch.Tensor, record: Mapping[str, Any]) -> None:
     may be on any device; it is clamped and rounded. The file appears whole or not at all.
     Raises TypeError or ValueError for a wrong image or record, OutputError where it cannot be written.
     """
+    path = Path(path)
     form = _FORMATS.get(path.suffix.lower())
     if form is None:
         raise OutputError(_line(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}"))

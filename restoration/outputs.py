@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -55,10 +55,16 @@ def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
         if target in owners and owners[target] != file:
             raise OutputError(f"{owners[target]} and {file} would both be written to {target}; rename one")
         owners[target] = file
-        if target.exists() and file.exists() and target.samefile(file):
-            raise OutputError(f"{target} is an input; choose another output")
     probe(output if is_folder else output.parent, may_be_made=is_folder)
     return targets
+
+
+def spare(inputs: Iterable[Path | None], written: Iterable[Path]) -> None:
+    """OutputError where something that is to be read would be written over."""
+    read = {path.resolve() for path in inputs if path is not None}
+    for path in written:
+        if path.resolve() in read:
+            raise OutputError(f"{path} is an input; choose another output")
 
 
 def probe(folder: Path, *, may_be_made: bool) -> None:

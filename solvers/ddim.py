@@ -64,7 +64,8 @@ class DDIM:
     def follow(self, x: Tensor, levels: Sequence[int], noise: NoiseSource) -> Iterator[Tensor]:
         """As :meth:`sample`, along given falling levels; x is at the first of them."""
         for k, k_next in pairwise((*levels, 0)):
-            x0 = self.prior.denoise(x, k)
+            with torch.no_grad():
+                x0 = self.prior.denoise(x, k)
             yield x0
             xi = noise.normal(x.shape) if self.eta and k_next else None
             x = ddim_update(x, x0, self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next), self.eta, xi)

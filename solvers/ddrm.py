@@ -79,10 +79,13 @@ class DDRM:
         self.prior = prior
         self.measurement = measurement
         self.eta, self.eta_b = float(eta), float(eta_b)
-        self._ybar = measurement.operator.whiten(measurement.y)
-        # Singular values repeat: coefficients are computed once a distinct ν, in float64, and looked up.
-        self._nu, which = torch.unique(measurement.noise_to_signal(), return_inverse=True)
-        self._which = which.to(self._ybar.device)
+        self._ybar = measurement.operator.whiten(measurement.y).float()
+        # Singular values repeat: coefficients are computed once a distinct (σ_y, s), in float64, and looked up.
+        s, which = torch.unique(measurement.operator.singular_values, return_inverse=True)
+        s, sigma = s.double().cpu(), torch.as_tensor(measurement.sigma, dtype=torch.float64).cpu().reshape(-1, 1)
+        self._nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf).flatten()
+        rows = torch.arange(len(sigma), device=which.device).reshape(-1, 1, 1, 1) * len(s)
+        self._which = (which + rows).int()
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -110,7 +113,8 @@ class DDRM:
         V, Vt, schedule = self.measurement.operator.V, self.measurement.operator.Vt, self.schedule
         z = Vt(x / math.sqrt(schedule.alpha_bar(levels[0])))
         for k, k_next in pairwise((*levels, 0)):
-            x0 = self.prior.denoise(x, k)
+            with torch.no_grad():
+                x0 = self.prior.denoise(x, k)
             if k_next:
                 yield x0
             z = self._update(z, Vt(x0), schedule.sigma(k), schedule.sigma(k_next), noise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import torch
 from torch import Tensor
@@ -25,9 +26,12 @@ class NoiseSource:
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device | str = "cpu") -> None:
-        if isinstance(seeds, int):
-            raise TypeError(f"seeds must be a sequence, one seed an image: got {seeds}; give [{seeds}]")
-        self.seeds = tuple(int(seed) for seed in seeds)
+        if isinstance(seeds, (int, str)):
+            raise TypeError(f"seeds must be a sequence, one seed an image: got {seeds!r}")
+        try:
+            self.seeds = tuple(index(seed) for seed in seeds)
+        except TypeError:
+            raise TypeError(f"seeds must be whole numbers: got {list(seeds)}") from None
         if not self.seeds or any(not 0 <= seed < SEED_LIMIT for seed in self.seeds):
             raise ValueError(f"seeds must be at least one whole number from 0 to 2⁶³ − 1: got {list(seeds)}")
         self.device = torch.device(device)
@@ -42,11 +46,11 @@ class NoiseSource:
             image.normal_(generator=generator)
         return drawn
 
-    def take(self, index: int | slice | Sequence[int]) -> NoiseSource:
+    def take(self, which: int | slice | Sequence[int]) -> NoiseSource:
         """A source for the selected images that goes on from here, independently of this one."""
-        if isinstance(index, slice):
-            index = range(len(self.seeds))[index]
-        chosen = [index] if isinstance(index, int) else list(index)
+        if isinstance(which, slice):
+            which = range(len(self.seeds))[which]
+        chosen = [which] if isinstance(which, int) else list(which)
         taken = NoiseSource([self.seeds[i] for i in chosen], self.device)
         states = self.state()
         taken.restore([states[i] for i in chosen])

@@ -95,6 +95,9 @@ class NoiseSchedule:
         Raises:
             ValueError: k or n out of range.
         """
+        if k != int(k) or n != int(n):
+            raise ValueError(f"k and n must be whole numbers: got {k} and {n}")
+        k, n = int(k), int(n)
         if not 1 <= k <= self.K:
             raise ValueError(f"k must be from 1 to {self.K}: got {k}")
         if not 1 <= n <= k:

@@ -35,7 +35,8 @@ class DiffusionPrior:
         prediction: what it predicts: the noise (``"epsilon"``), x₀ (``"sample"``) or ``"v_prediction"``,
             v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho, 2022).
         name: for people, and for the files it helps to make.
-        fingerprint: SHA-256 of its weights and configuration, so that a result can be traced to it.
+        weights_sha256: of its weights and configuration, so that a result can be traced to it; computed from the
+            weights if not given.
         class_label: which class a class-conditional network shall restore, 0 … classes − 1; None for others.
 
     Raises:
@@ -48,7 +49,7 @@ class DiffusionPrior:
         schedule: NoiseSchedule,
         prediction: Prediction,
         name: str = "network",
-        fingerprint: str = "",
+        weights_sha256: str = "",
         class_label: int | None = None,
     ) -> None:
         if prediction not in get_args(Prediction):
@@ -59,7 +60,7 @@ class DiffusionPrior:
         self.schedule = schedule
         self.prediction = prediction
         self.name = name
-        self.fingerprint = fingerprint
+        self.weights_sha256 = weights_sha256 or _sha256(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         self.image_shape: tuple[int, int, int] = (network.config.in_channels, height, width)
@@ -68,6 +69,11 @@ class DiffusionPrior:
     def device(self) -> torch.device:
         """Where the network runs."""
         return torch.device(self.network.device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for priors that give the same answers."""
+        return f"{self.weights_sha256} {self.prediction} {self.network.dtype} {self.class_label}"
 
     @torch.no_grad()
     def denoise(self, x_k: Tensor, k: int) -> Tensor:
@@ -130,8 +136,8 @@ class DiffusionPrior:
                 f"{folder}: only networks of a known sample_size, and classes by number, are supported"
             )
         told = json.dumps([settings, scheduler], sort_keys=True)
-        fingerprint = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
-        return cls(network, _schedule(folder, scheduler), prediction, name, fingerprint, class_label)
+        digest = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
+        return cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label)
 
 
 def check_class_label(class_label: int | None, classes: int | None) -> None:
@@ -197,13 +203,21 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
 
 def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:
     try:
-        if settings.get("beta_schedule", "linear") == "linear" and settings.get("trained_betas") is None:
+        given = settings.get("trained_betas") or settings.get("rescale_betas_zero_snr")
+        if settings.get("beta_schedule", "linear") == "linear" and not given:
             return NoiseSchedule.linear(
                 settings["num_train_timesteps"], settings["beta_start"], settings["beta_end"]
             )
         return NoiseSchedule.from_alpha_bar(DDPMScheduler.from_config(settings).alphas_cumprod)
     except Exception as error:  # whatever diffusers raises for a configuration it does not know
         raise PriorError(f"{folder}: its noise schedule is not supported: {_first_line(error)}") from None
+
+
+def _sha256(network: UNet2DModel) -> str:
+    digest = hashlib.sha256(json.dumps(dict(network.config), sort_keys=True, default=str).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _first_line(error: Exception) -> str:

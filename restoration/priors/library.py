@@ -99,9 +99,9 @@ def _from_checkpoint(
     settings = {**(known.settings if known else {}), **_sidecar(path), **config}
     foreign = understand(tensors, settings, name=str(path), dtype=dtype)
     told = json.dumps(settings, sort_keys=True, default=str)
-    fingerprint = hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
+    told_sha256 = hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
     return DiffusionPrior(
-        foreign.network.to(device), foreign.schedule, foreign.prediction, name, fingerprint, class_label
+        foreign.network.to(device), foreign.schedule, foreign.prediction, name, told_sha256, class_label
     )
 
 

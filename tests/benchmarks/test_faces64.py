@@ -47,12 +47,12 @@ def test_a_row_has_every_column_and_orders_them_as_they_must(tar: Path) -> None:
     assert set(scores) == {
         *(f"nested {n}" for n in (10, 20, 30)),
         *(f"plain {n}" for n in (10, 20, 30)),
-        *(f"pulled {n}" for n in (10, 20)),
+        *(f"drawn {n}" for n in (10, 20)),
     }
     # flat pictures under an exact smooth prior: the block means say nearly everything
     assert scores["plain 30"] > 30
     assert scores["nested 10"] > scores["plain 10"]
-    assert scores["pulled 10"] > scores["plain 10"]
+    assert scores["drawn 10"] > scores["plain 10"]
 
 
 def test_every_picture_keeps_its_own_mask(tar: Path) -> None:

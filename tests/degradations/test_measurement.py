@@ -64,6 +64,18 @@ def test_take_and_expand_follow_images_sigmas_and_masks() -> None:
         m.expand(2)
 
 
+def test_moving_also_moves_an_operator_that_is_elsewhere_than_y() -> None:
+    """A "meta" buffer holds nothing that could be copied, so that torch says who tries."""
+    m = Measurement(images(1), Inpainting(SHAPE, torch.ones(8, 8)).to("meta"), 0.1)
+    with pytest.raises(NotImplementedError, match="meta"):
+        m.to("cpu")
+
+
+def test_sigmas_may_come_as_a_list() -> None:
+    m = Measurement(images(2), Denoising(SHAPE), [0.1, 0.2])
+    assert torch.as_tensor(m.in_model_units().sigma).tolist() == pytest.approx([0.2, 0.4])
+
+
 def test_fingerprint_tells_measurements_apart() -> None:
     m = Measurement(images(1), Denoising(SHAPE), 0.1)
     same = Measurement(images(1), Denoising(SHAPE), 0.1)
@@ -94,6 +106,8 @@ def test_frozen() -> None:
         ((images(1), Denoising(SHAPE), float("inf")), ValueError, "sigma"),
         ((images(2), Denoising(SHAPE), torch.zeros(3)), ValueError, "sigma must be a number or"),
         ((images(1).byte(), Denoising(SHAPE), 0.1), TypeError, "floating-point"),
+        ((images(1).numpy(), Denoising(SHAPE), 0.1), TypeError, "y must be a tensor"),
+        ((images(1), Denoising(SHAPE), None), TypeError, "sigma must be a number"),
         ((images(2), Inpainting(SHAPE, torch.ones(3, *SHAPE)), 0.0), ValueError, "as many images"),
     ],
 )
@@ -105,5 +119,7 @@ def test_wrong_measurements_are_refused(arguments, error, message: str) -> None:
 def test_simulate_refuses_images_of_another_shape() -> None:
     with pytest.raises(ValueError, match="x must be"):
         simulate(torch.rand(1, 3, 4, 4), Denoising(SHAPE), 0.1, noise=NoiseSource([0]))
+    with pytest.raises(ValueError, match="sigma must be a number or"):
+        simulate(images(1), Denoising(SHAPE), torch.zeros(2), noise=NoiseSource([0]))
     with pytest.raises(ValueError, match="noise must be shaped as y"):
         simulate(images(1), Denoising(SHAPE), 0.1, noise=torch.zeros(1))

@@ -104,6 +104,18 @@ def test_bases_and_singular_values_reproduce_the_explicit_matrix(name: str) -> N
     torch.testing.assert_close(operator.pinv(y).flatten(1), pinv, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", ["denoising", "mask per pixel", "grey", "sr2"])
+def test_operators_work_in_the_dtype_of_the_image(name: str, dtype: torch.dtype) -> None:
+    operator = operators((3, 6, 6))[name]
+    x = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert operator.V(operator.Vt(x.to(dtype))).dtype == dtype
+    back = operator.V(operator.Vt(x.to(dtype))).float()
+    torch.testing.assert_close(back, x, atol=1e-6 if dtype == torch.float64 else 0.05, rtol=0)
+    if dtype == torch.float64:
+        check_operator(operator.double())
+
+
 def test_equal_weights_measure_the_mean_of_the_channels() -> None:
     x = torch.rand(2, 3, 5, 4)
     torch.testing.assert_close(Colorization((3, 5, 4))(x), x.mean(dim=1, keepdim=True))

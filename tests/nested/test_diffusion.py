@@ -126,6 +126,16 @@ def test_memory_is_constant_in_the_number_of_steps() -> None:
     assert sum(ref() is not None for ref in seen) == 0
 
 
+@pytest.mark.parametrize("yielded", [1, 3])
+def test_an_inner_process_with_another_number_of_estimates_is_told(yielded: int) -> None:
+    class Odd(DDIM):
+        def sample(self, x_k: torch.Tensor, k: int, n: int, noise: NoiseSource):
+            return self.follow(x_k, self.schedule.steps(k, yielded), noise)
+
+    with pytest.raises(ValueError, match=f"one estimate a step, 2 here: got {yielded}"):
+        run(NestedDiffusion(Odd(Prior()), (2, 2)))
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -76,7 +76,7 @@ def test_the_embedded_prior_is_there_documented_and_restores_what_it_was_trained
     for name in EMBEDDED:
         prior = load_prior(name, "cpu")
         assert prior.name == name
-        assert len(prior.fingerprint) == 64
+        assert len(prior.weights_sha256) == 64
         files = [file for file in (WEIGHTS_FOLDER / name).rglob("*") if file.is_file()]
         assert sum(file.stat().st_size for file in files) <= 8e6
         card = (WEIGHTS_FOLDER / name / "README.md").read_text(encoding="utf-8")
@@ -95,6 +95,23 @@ def test_the_fingerprint_follows_weights_and_configuration(tmp_path: Path) -> No
     same = load_prior(folder(tmp_path / "b"), "cpu")
     other = load_prior(folder(tmp_path / "c", prediction_type="sample"), "cpu")
     assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_a_schedule_without_any_signal_at_its_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="stay above 0"):
+        load_prior(folder(tmp_path / "p", rescale_betas_zero_snr=True), "cpu")
+
+
+def test_priors_that_answer_differently_have_different_fingerprints() -> None:
+    network, schedule = tiny(), NoiseSchedule.linear()
+    priors = [DiffusionPrior(network, schedule, "epsilon"), DiffusionPrior(network, schedule, "sample")]
+    priors.append(DiffusionPrior(tiny().to(torch.bfloat16), schedule, "epsilon"))
+    other = tiny()
+    with torch.no_grad():
+        other.conv_in.bias += 1
+    priors.append(DiffusionPrior(other, schedule, "epsilon"))
+    assert len({prior.fingerprint for prior in priors}) == 4
+    assert DiffusionPrior(tiny(), schedule, "epsilon").fingerprint == priors[0].fingerprint
 
 
 def edit(path: Path, **changes: object) -> None:

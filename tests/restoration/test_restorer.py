@@ -109,6 +109,13 @@ def test_a_deadline_is_kept() -> None:
     assert spent < 1.0
 
 
+def test_a_deadline_that_holds_one_evaluation_and_a_half_makes_one() -> None:
+    start = time.perf_counter()
+    done = Restorer(Slow(0.2)).restore(measured(), seeds=[1], deadline=0.3)
+    assert (done.nfe, done.stopped_by) == (1, StoppedBy.DEADLINE)
+    assert time.perf_counter() - start < 0.38  # a second evaluation would have ended at 0.4
+
+
 def test_one_evaluation_is_made_whatever_the_deadline() -> None:
     done = Restorer(Slow(0.01)).restore(measured(), seeds=[1], deadline=1e-6)
     assert (done.nfe, done.stopped_by) == (1, StoppedBy.DEADLINE)
@@ -160,7 +167,7 @@ def test_evaluations_before_the_state_count_towards_max_nfe() -> None:
     ("arguments", "message"),
     [
         ({"allocation": (4, 0)}, "at least 1"),
-        ({"outer": 0}, "outer and inner must be at least 1"),
+        ({"outer": 0}, "outer and inner must be whole numbers of at least 1"),
         ({"outer": 1, "inner": 1001}, "at most 1000 steps"),
         ({"deadline": 0}, "deadline must be above 0"),
         ({"deadline": float("nan")}, "deadline must be above 0"),

@@ -97,6 +97,29 @@ def test_sigma_is_per_image() -> None:
         torch.testing.assert_close(both[i : i + 1], alone, atol=2e-5, rtol=0)
 
 
+def test_sigma_and_mask_are_per_image_together() -> None:
+    masks = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(8)) < 0.5
+    sigma = torch.tensor([0.0, 0.2, 0.4])
+    measurement = simulate(clean(3), Inpainting(SHAPE, masks), sigma, noise=NoiseSource([0, 1, 2]))
+    ddrm = DDRM(RandomNetwork(), measurement)
+    together = run(ddrm, [4, 5, 6])[-1]
+    for i in range(3):
+        torch.testing.assert_close(together[i : i + 1], run(ddrm.take(i), [4 + i])[-1], atol=2e-5, rtol=0)
+
+
+def test_the_state_is_float32_whatever_the_measurements_dtype() -> None:
+    measurement = simulate(clean(1).double(), OPERATORS["colorization"], 0.1, noise=NoiseSource([0]))
+    assert {x0.dtype for x0 in run(DDRM(RandomNetwork(), measurement), [1])} == {torch.float32}
+
+
+def test_a_network_that_tracks_gradients_leaves_none_in_the_estimates() -> None:
+    class Tracking(RandomNetwork):
+        kernel = torch.nn.Parameter(RandomNetwork.kernel.clone())
+
+    measurement = simulate(clean(1), OPERATORS["sr4"], 0.1, noise=NoiseSource([0]))
+    assert not any(x0.requires_grad for x0 in run(DDRM(Tracking(), measurement), [1]))
+
+
 def test_one_item_an_evaluation_and_none_is_written_again() -> None:
     prior = RandomNetwork()
     ddrm = DDRM(prior, simulate(clean(1), OPERATORS["inpainting"], 0.1, noise=NoiseSource([0])))

@@ -62,6 +62,8 @@ def test_the_global_generator_is_left_alone() -> None:
     ("call", "error"),
     [
         (lambda: NoiseSource(3), TypeError),
+        (lambda: NoiseSource("12"), TypeError),
+        (lambda: NoiseSource([1.7]), TypeError),
         (lambda: NoiseSource([]), ValueError),
         (lambda: NoiseSource([-1]), ValueError),
         (lambda: NoiseSource([2**63]), ValueError),
