@@ -18,6 +18,9 @@ from PIL import Image
 
 from nested import NestedState
 from restoration import cli, images
+from restoration.priors.ddpm import DDPM
+from restoration.priors.layout import Layout, build
+from restoration.priors.renaming import sources
 
 INPAINT = ("--task", "inpaint", "--mask", "mask.png")
 QUICK = ("--outer", "3", "--inner", "2", "--seed", "1", "--device", "cpu")
@@ -383,6 +386,81 @@ def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.Mon
     assert code == 0
     assert err.count("the state is not stored") == 3
     assert pixels("out.png").shape == (3, 64, 64)
+
+
+def test_known_priors_are_listed_with_licence_and_source(capsys) -> None:
+    code, out, _ = restore("--list-priors", capsys=capsys)
+    assert code == 0
+    assert all(name in out for name in ("faces-64", "celebahq-256", "imagenet-256", "cifar10-32"))
+    code, out, _ = restore("--list-priors", "--json", capsys=capsys)
+    rows = events(out)
+    assert code == 0
+    assert {"name", "where", "licence", "source"} <= rows[0].keys()
+    assert len({row["name"] for row in rows}) == len(rows) > 10
+
+
+def ddpm_checkpoint(path: Path) -> Path:
+    """A tiny one in DDPM's format, from our own listing of its names and shapes."""
+    layout = Layout(3, 3, 32, (32, 32), 1, (False, True), "conv", False, None)
+    generator = torch.Generator().manual_seed(0)
+    listing = sources(DDPM, layout, build(layout, DDPM))
+    torch.save(
+        {n: torch.randn(s.shape, generator=generator) / len(s.shape) ** 4 for n, s in listing.items()}, path
+    )
+    return path
+
+
+def test_a_checkpoint_restores_and_converts_once_to_a_folder_that_answers_the_same(folder: Path, capsys) -> None:
+    ddpm_checkpoint(Path("mine.ckpt"))
+    code, _, err = restore("--convert", "mine.ckpt", "-o", "mine", capsys=capsys)
+    assert code == 2
+    assert "image_size" in err  # shapes cannot tell it
+    size = ("--prior-config", "image_size=64")
+    code, _, err = restore("--convert", "mine.ckpt", "-o", "mine", *size, capsys=capsys)
+    assert code == 0
+    assert "UNet2DModel" in err
+    common = ("in.png", "--task", "inpaint", "--mask", "mask.png", *QUICK)
+    assert restore(*common, "--prior", "mine.ckpt", *size, "-o", "a.png")[0] == 0
+    assert restore(*common, "--prior", "mine", "-o", "b.png")[0] == 0
+    assert pixels("a.png").equal(pixels("b.png"))
+    known = pixels("mask.png")[0] < 0.5
+    assert float((pixels("a.png") - pixels("in.png"))[:, known].abs().max()) <= 1 / 255
+
+
+def test_precision_is_recorded_and_close(folder: Path) -> None:
+    common = ("in.png", "--task", "inpaint", "--mask", "mask.png", *QUICK)
+    restore(*common, "-o", "a.png")
+    restore(*common, "-o", "b.png", "--precision", "bf16")
+    assert images.read_record(Path("b.png"))["precision"] == "bfloat16"  # type: ignore[index]
+    difference = pixels("a.png") - pixels("b.png")
+    assert 0 < float(difference.abs().mean()) < 0.02  # bf16 holds 8 bits; six evaluations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--convert", "nowhere.ckpt", "-o", "new"), "nowhere.ckpt"),
+        (("--convert", "text.ckpt", "-o", "new"), "text.ckpt"),
+        (("--convert", "faces-64", "-o", "."), "exists already"),
+        (("--convert", "faces-64"), "--output"),
+        (("in.png", "--task", "sr4", "-o", "o.png", "--precision", "fp8"), "precision must be one of"),
+        (("in.png", "--task", "sr4", "-o", "o.png", "--prior-config", "heads"), "KEY=VALUE"),
+        (("in.png", "--task", "sr4", "-o", "o.png", "--class-label", "3"), "class_label must be None"),
+        (("in.png", "--task", "sr4", "-o", "o.png", "--prior", "text.ckpt"), "text.ckpt"),
+        (("in.png", "--task", "sr4", "-o", "o.png", "--prior", "google/none"), "hub"),
+    ],
+)
+def test_wrong_priors_are_one_line(folder: Path, capsys, monkeypatch, arguments, message: str) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise OSError("no route")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    Path("text.ckpt").write_text("hello")
+    before = sorted(folder.rglob("*"))
+    code, out, err = restore(*arguments, capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert message in err
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_help_does_not_import_torch() -> None:
