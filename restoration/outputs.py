@@ -113,6 +113,8 @@ def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any] 
 
 def sha256(path: Path) -> str:
     """Of a file's bytes; ImageError where it cannot be read."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise ImageError(f"{path}: is not a regular file")
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from restoration.display import DownloadBar
 from restoration.priors import EMBEDDED, load_prior
@@ -18,7 +17,7 @@ from restoration.priors.download import cache_folder
 
 
 def list_known(as_json: bool) -> int:
-    """Print the embedded and known priors to stdout: a table, or one JSON object a line."""
+    """Print the embedded and known priors to stdout: aligned, or one JSON object a line."""
     rows = [
         {"name": name, "where": "embedded", "licence": "research use only", "source": "its model card"}
         for name in EMBEDDED
@@ -31,10 +30,9 @@ def list_known(as_json: bool) -> int:
         for row in rows:
             sys.stdout.write(json.dumps(row) + "\n")
         return 0
-    table = Table(*rows[0], box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row.values())
-    Console(highlight=False, soft_wrap=True).print(table)
+    widths = {key: max(len(row[key]) for row in rows) for key in rows[0]}
+    for row in rows:  # plain text: a table of the terminal's width would cut addresses
+        sys.stdout.write("  ".join(value.ljust(widths[key]) for key, value in row.items()).rstrip() + "\n")
     return 0
 
 

@@ -296,6 +296,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     Image.new("RGBA", (64, 64)).save("alpha.png")
     Path("text.png").write_text("hello")
     Path("file").write_text("")
+    os.mkfifo("pipe.png")
     Path("empty").mkdir()
     Path("state").write_text("not a state")
     import tifffile
@@ -307,6 +308,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "missing file": (("nowhere.png", *sr4), "nowhere.png"),
         "empty folder": (("empty", *sr4), "no pictures"),
         "not an image": (("text.png", *sr4), "text.png"),
+        "pipe": (("pipe.png", *sr4), "not a regular file"),
         "one pixel": (("one.png", *sr4), "one.png"),
         "one pixel, fit": (("one.png", *sr4, "--fit", "--simulate"), "one.png"),
         "alpha": (("alpha.png", *denoise), "alpha"),
