@@ -31,6 +31,7 @@ def save_folder(prior: DiffusionPrior, folder: Path) -> None:
     except OSError as error:
         raise OutputError(f"{folder.parent} cannot be written to: {error.strerror or error}") from None
     try:
+        prior.network.to(memory_format=torch.contiguous_format)  # what files hold
         prior.network.save_pretrained(made / "unet")
         scheduler = DDPMScheduler(
             **_betas(prior.schedule),

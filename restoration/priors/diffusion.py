@@ -84,7 +84,7 @@ class DiffusionPrior:
         if self.class_label is not None:
             labels = torch.full((len(x_k),), self.class_label, device=x_k.device)
         sample: Tensor = self.network(x_k.to(self.network.dtype), k - 1, class_labels=labels).sample
-        output = sample[:, : self.image_shape[0]].float()
+        output = sample[:, : self.image_shape[0]].float().contiguous()
         if self.prediction == "epsilon":
             return (x_k - spread * output) / signal
         if self.prediction == "v_prediction":
