@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-INTERRUPTED = 130
+from restoration.interrupt import INTERRUPTED
+
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -125,7 +126,8 @@ def restore(
         _demand(**{"--output (-o)": output})
         return convert_prior(convert, output or Path(), config, class_label)
 
-    from restoration.command import Settings, run  # torch loads here, after --help and option errors
+    from restoration.command import run  # torch loads here, after --help and option errors
+    from restoration.job import Settings
 
     return run(
         Settings(

@@ -1,0 +1,35 @@
+"""Stopping when the user says so, with what has been reached."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+INTERRUPTED = 130
+"""Exit code of a command that a signal ended before all was done."""
+
+
+@dataclass
+class Interrupt:
+    """Whether the user has asked to stop. The first Ctrl-C asks, the second insists."""
+
+    asked: bool = field(default=False)
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Listen for SIGINT and SIGTERM while the block runs."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,288 @@
+"""One input through task, restorer and output: what ``restore`` does for each of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nested import NestedState
+from restoration import images, outputs
+from restoration.display import Display
+from restoration.errors import OutputError, RestorationError
+from restoration.interrupt import Interrupt
+from restoration.outputs import Standing
+from restoration.priors import DiffusionPrior
+from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, resolve_seeds
+from restoration.tasks import Problem, Task, pose
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asked for; see ``restore --help``."""
+
+    inputs: tuple[Path, ...]
+    output: Path
+    task: str
+    mask: Path | None = None
+    sigma: float | None = None
+    simulate: bool = False
+    fit: bool = False
+    prior: str = "faces-64"
+    prior_config: Mapping[str, str] = field(default_factory=dict)
+    class_label: int | None = None
+    precision: str = "auto"
+    compile: bool = False
+    allocation: tuple[int, ...] = (10, 10, 10)
+    eta: float = 0.85
+    eta_b: float = 1.0
+    vanilla: bool = False
+    deadline: float | None = None
+    max_nfe: int | None = None
+    seed: int | None = None
+    samples: int = 1
+    previews: Path | None = None
+    state: Path | None = None
+    device: str = "auto"
+    overwrite: bool = False
+    json: bool = False
+
+
+def written(settings: Settings, file: Path, target: Path) -> list[Path]:
+    """Every picture that restoring a file may write."""
+    paths = [target]
+    if settings.samples > 1:
+        names = [*(f"sample-{i}" for i in range(1, settings.samples + 1)), "std"]
+        paths += [_sibling(target, name) for name in names]
+    if settings.previews is not None:
+        ends = [sum(settings.allocation)] if settings.vanilla else accumulate(settings.allocation)
+        paths += [_preview_path(settings.previews, file, nfe) for nfe in ends]
+    return paths
+
+
+def _sibling(target: Path, name: str) -> Path:
+    return target.with_name(f"{target.stem}-{name}{target.suffix}")
+
+
+def _preview_path(folder: Path, file: Path, nfe: int) -> Path:
+    return folder / f"{file.stem}-{nfe:03d}.png"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the command, with everything its inputs share."""
+
+    settings: Settings
+    task: Task
+    mask: Tensor | None
+    prior: DiffusionPrior
+    restorer: Restorer
+    allocation: tuple[int, ...]
+    display: Display
+    interrupt: Interrupt
+
+    def restore(self, file: Path, target: Path) -> None:
+        """Restore one file, unless its output is there already."""
+        settings, display = self.settings, self.display
+        work = self._work(file)
+        limits = {"deadline": settings.deadline, "max_nfe": settings.max_nfe}
+        if not settings.overwrite:
+            for path in written(settings, file, target):
+                if outputs.standing(path, work, None) is Standing.OTHER:
+                    raise OutputError(
+                        f"{path} exists and is not this run's; choose another output, or --overwrite"
+                    )
+            if outputs.standing(target, work, limits if settings.state is None else None) is Standing.DONE:
+                display.say(f"{file.name}: {target} is done; skipped (--overwrite redoes it)")
+                display.event("skipped", input=str(file), path=str(target))
+                return
+        picture = images.load(file)
+        state = self._stored_state()
+        seeds = self._seeds() if state is None else state.seeds
+        problem = pose(self.task, picture, self.prior.image_shape, mask=self.mask, seed=seeds[0])
+        for note in problem.notes:
+            display.say(f"{file.name}: {note}")
+        record = {**work, **limits, "seeds": list(seeds), **self._conditions()}
+        display.begin(file.name, sum(self.allocation))
+        try:
+            restoration = self.restorer.restore(
+                problem.measurement.expand(settings.samples),
+                allocation=self.allocation,
+                seeds=self._seeds() if state is not None and settings.seed is not None else seeds,
+                deadline=settings.deadline,
+                max_nfe=settings.max_nfe,
+                state=state,
+                watch=lambda preview: self._watch(file, problem, preview, record, state),
+            )
+        finally:
+            display.finish()
+        self._deliver(file, target, problem, restoration, record)
+
+    def _seeds(self) -> tuple[int, ...]:
+        first = resolve_seeds(None, 1)[0] if self.settings.seed is None else self.settings.seed
+        return tuple(range(first, first + self.settings.samples))
+
+    def _stored_state(self) -> NestedState | None:
+        path = self.settings.state
+        if path is None or not path.exists():
+            return None
+        state = NestedState.load(path, device=self.prior.device)
+        return None if state.finished and self.settings.overwrite else state
+
+    def _work(self, file: Path) -> dict[str, Any]:
+        """What decides the result, but for the seed where none was asked for: recorded in every output."""
+        settings = self.settings
+        seed = {} if settings.seed is None else {"seeds": list(self._seeds())}
+        return {
+            "input_sha256": outputs.sha256(file),
+            "task": self.task.name,
+            "sigma": self.task.sigma,
+            "simulate": self.task.simulate,
+            "fit": self.task.fit,
+            "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),
+            "prior_sha256": self.prior.weights_sha256,
+            "class_label": self.prior.class_label,
+            "precision": str(self.prior.network.dtype).removeprefix("torch."),
+            "allocation": list(self.allocation),
+            "eta": settings.eta,
+            "eta_b": settings.eta_b,
+            "samples": settings.samples,
+            **seed,
+        }
+
+    def _conditions(self) -> dict[str, Any]:
+        device = self.prior.device
+        return {
+            "prior": self.prior.name,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "torch": torch.__version__,
+            "nested_restoration": version("nested-restoration"),
+        }
+
+    def _watch(
+        self,
+        file: Path,
+        problem: Problem,
+        preview: Preview,
+        record: Mapping[str, Any],
+        began: NestedState | None,
+    ) -> bool:
+        """Show and store what a preview brings; whether to stop."""
+        self.display.advance(preview, self.allocation, began.nfe if began else 0)
+        if preview.complete:
+            path = None
+            if self.settings.previews is not None:
+                path = _preview_path(self.settings.previews, file, preview.nfe)
+                if not self._write(path, preview.image.mean(dim=0), {**record, **_standing(preview)}):
+                    path = None
+            if self.settings.state is not None:
+                try:
+                    preview.state.save(self.settings.state)
+                except OSError as error:
+                    self.display.warn(f"restore: the state is not stored: {error}")
+            self._report("preview", file, problem, preview, preview.nfe, preview.elapsed, path)
+        return self.interrupt.asked
+
+    def _write(self, path: Path, image: Tensor, record: Mapping[str, Any]) -> bool:
+        """Store a preview; a failure is told, and the run goes on."""
+        try:
+            outputs.make_folder(path.parent)
+            images.save(path, image, record)
+        except RestorationError as error:
+            self.display.warn(f"restore: the preview is not stored: {error}")
+            return False
+        return True
+
+    def _deliver(
+        self, file: Path, target: Path, problem: Problem, done: Restoration, record: Mapping[str, Any]
+    ) -> None:
+        outputs.make_folder(target.parent)
+        record = {**record, **_standing(done.preview), "nfe": done.nfe, "stopped_by": done.stopped_by.value}
+        if self.settings.samples > 1:
+            for i, (image, seed) in enumerate(zip(done.image, done.seeds, strict=True), start=1):
+                images.save(
+                    _sibling(target, f"sample-{i}"), image, {**record, "shows": f"the sample of seed {seed}"}
+                )
+            std = done.image.std(dim=0).mean(dim=0, keepdim=True)
+            white = max(float(std.max()), 1e-6)
+            spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
+            images.save(_sibling(target, "std"), std / white, spread)
+            record["shows"] = "mean of the samples"
+        images.save(target, done.image.mean(dim=0), record)
+        self._report(
+            "result", file, problem, done.preview, done.nfe, done.elapsed, target,
+            stopped_by=done.stopped_by.value, seeds=list(done.seeds),
+        )  # fmt: skip
+
+    def _report(
+        self,
+        event: str,
+        file: Path,
+        problem: Problem,
+        preview: Preview,
+        nfe: int,
+        elapsed: float,
+        path: Path | None,
+        **more: Any,
+    ) -> None:
+        scores: dict[str, float] = {}
+        if problem.original is not None:
+            scores = _scores(problem.original, preview.image.mean(dim=0))
+        facts = {
+            "input": str(file),
+            "nfe": nfe,
+            "total_nfe": preview.total_nfe,
+            "outer_step": preview.outer_step,
+            "complete": preview.complete,
+            "elapsed_s": round(elapsed, 4),
+            **({} if path is None else {"path": str(path)}),
+            **scores,
+        }
+        self.display.event(event, **facts, **more)
+        told = f", PSNR {scores['psnr']:.2f} dB" if scores else ""
+        told += f", SSIM {scores['ssim']:.3f}" if "ssim" in scores else ""
+        spent = f"{nfe} of {preview.total_nfe} evaluations"
+        arrow = "" if path is None else f" → {path}"
+        if event == "preview":
+            self.display.say(f"{file.name}: preview at {spent}, {elapsed:.1f} s{told}{arrow}")
+        elif more["stopped_by"] == StoppedBy.FINISHED:
+            self.display.say(f"{file.name}: {spent}, {elapsed:.1f} s, seed {more['seeds'][0]}{told}{arrow}")
+        else:
+            why = str(more["stopped_by"]).replace("_", " ")
+            self.display.say(f"{file.name}: stopped at {spent} ({why}), seed {more['seeds'][0]}{told}{arrow}")
+
+
+def _standing(preview: Preview) -> dict[str, Any]:
+    return {
+        "nfe": preview.nfe,
+        "total_nfe": preview.total_nfe,
+        "outer_step": preview.outer_step,
+        "complete": preview.complete,
+    }
+
+
+def _scores(original: Tensor, image: Tensor) -> dict[str, float]:
+    """PSNR in dB and SSIM (Gaussian window, σ = 1.5, as Wang et al. 2004), both on floats in [0, 1].
+
+    Pictures smaller than that window, 11 pixels, have no SSIM.
+    """
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # slow to import
+
+    clean = original.clamp(0, 1).double().numpy()
+    restored = image.cpu().double().numpy()
+    psnr = peak_signal_noise_ratio(clean, restored, data_range=1)
+    scores = {"psnr": round(float(np.minimum(psnr, 100)), 4)}
+    if min(clean.shape[1:]) < 11:
+        return scores
+    ssim = structural_similarity(
+        clean, restored, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False,
+    )  # fmt: skip
+    return {**scores, "ssim": round(float(ssim), 5)}
