@@ -63,9 +63,7 @@ def restore(
         typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),
     ] = None,
     class_label: Annotated[int | None, typer.Option(help="Class, for class-conditional priors.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32 on a CPU).")
-    ] = "auto",
+    precision: Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")] = "auto",
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network: slower to start, then faster.")
     ] = False,
@@ -113,7 +111,7 @@ def restore(
 
     INPUT is what was measured: small for sr4, grey for colorize. Ctrl-C keeps the best preview so far.
     """
-    if not (list_priors or convert):
+    if not list_priors and convert is None:
         _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
     steps = _steps(outer, inner, allocation)
     config = _pairs(prior_config or [])

@@ -196,6 +196,8 @@ class Restorer:
         for estimate in estimates:
             x0 = estimate.x0 if estimate.complete else nested.inner.preview(estimate.x0)
             image = _shown(x0)
+            if bool(image.isnan().any()):
+                raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
             _synchronise(image.device)
             now = time.perf_counter()
             nfe, elapsed = estimate.nfe, now - start

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
 
 from restoration.errors import OutputError
 from restoration.priors.diffusion import DiffusionPrior
@@ -17,7 +18,7 @@ from solvers import NoiseSchedule
 
 
 def save_folder(prior: DiffusionPrior, folder: Path) -> None:
-    """Write ``unet/``, ``scheduler/`` and ``model_index.json``; the folder appears whole or not at all.
+    """Write ``unet/``, ``scheduler/`` and, for diffusers, ``model_index.json``; the folder appears whole or not.
 
     A plain ``UNet2DModel`` then loads with ``DDPMPipeline.from_pretrained``; one of our thin subclass only here.
 
@@ -33,23 +34,26 @@ def save_folder(prior: DiffusionPrior, folder: Path) -> None:
     try:
         prior.network.to(memory_format=torch.contiguous_format)  # what files hold
         prior.network.save_pretrained(made / "unet")
+        learned = prior.network.config.out_channels == 2 * prior.network.config.in_channels
         scheduler = DDPMScheduler(
             **_betas(prior.schedule),
             num_train_timesteps=prior.schedule.K,
             prediction_type=prior.prediction,
             clip_sample=False,
+            variance_type="fixed_small" if not learned else "learned_range",
         )
         scheduler.save_pretrained(made / "scheduler")
-        index = {
-            "_class_name": "DDPMPipeline",
-            "scheduler": ["diffusers", "DDPMScheduler"],
-            "unet": ["diffusers", type(prior.network).__name__],
-        }
-        (made / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        if type(prior.network) is UNet2DModel:  # diffusers has no other that it could load
+            index = {
+                "_class_name": "DDPMPipeline",
+                "scheduler": ["diffusers", "DDPMScheduler"],
+                "unet": ["diffusers", "UNet2DModel"],
+            }
+            (made / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
         made.chmod(0o755)
         made.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from None
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
 

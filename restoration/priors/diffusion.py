@@ -10,16 +10,19 @@ from typing import Any, Literal, get_args
 
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.models.attention_processor import Attention
+from diffusers.utils import logging
 from torch import Tensor
 
 from restoration.errors import PriorError
-from restoration.priors.reading import sha256
+from restoration.priors.reading import read_json, sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 """File names of weights in diffusers format, the better first."""
+MOST_STEPS = 100_000
 NETWORKS = {"UNet2DModel": UNet2DModel, "GuidedUNet2DModel": GuidedUNet2DModel}
 
 
@@ -109,14 +112,14 @@ class DiffusionPrior:
             PriorError: one line saying what in the folder is missing, damaged or not supported.
             ValueError: the class label does not suit the network.
         """
-        _refuse_latent_pipeline(folder)
+        refuse_latent_pipeline(folder)
         unet = folder / "unet" if (folder / "unet").is_dir() else folder
-        settings = _read_json(unet / "config.json")
+        settings = read_json(unet / "config.json")
         beside = folder / "scheduler" / "scheduler_config.json"
         flat = folder / "scheduler_config.json"
-        scheduler = _read_json(flat if flat.is_file() and not beside.is_file() else beside)
+        scheduler = read_json(flat if flat.is_file() and not beside.is_file() else beside)
         kind = settings.get("_class_name", "UNet2DModel")
-        if kind not in NETWORKS:
+        if not isinstance(kind, str) or kind not in NETWORKS:
             raise PriorError(f"{folder}: its network is a {kind}; only UNet2DModel (pixel space) is supported")
         prediction = scheduler.get("prediction_type", "epsilon")
         if prediction not in get_args(Prediction):
@@ -131,9 +134,11 @@ class DiffusionPrior:
                 f"{folder}: its network maps {channels} channels to {out_channels}; "
                 "they must agree, or be twice as many with a learned variance"
             )
-        if network.config.sample_size is None or network.config.class_embed_type is not None:
+        _check_size(folder, network)
+        if network.config.class_embed_type is not None:
             raise PriorError(
-                f"{folder}: only networks of a known sample_size, and classes by number, are supported"
+                f"{folder}: its class_embed_type is {network.config.class_embed_type!r}; only classes by number, "
+                "or none, are supported"
             )
         told = json.dumps([settings, scheduler], sort_keys=True)
         digest = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
@@ -155,23 +160,12 @@ def check_class_label(class_label: int | None, classes: int | None) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PriorError(f"{path} is missing: a DDPM pipeline folder in diffusers format has it") from None
-    except (OSError, ValueError) as error:
-        raise PriorError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise PriorError(f"{path} must hold a JSON object")
-    return content
-
-
-def _refuse_latent_pipeline(folder: Path) -> None:
+def refuse_latent_pipeline(folder: Path) -> None:
+    """PriorError where a folder's ``model_index.json`` names what turns latents into pictures."""
     index = folder / "model_index.json"
     if not index.is_file():
         return
-    parts = _read_json(index)
+    parts = read_json(index)
     latent = [part for part in ("vae", "vqvae", "movq") if part in parts]
     if latent:
         kind = parts.get("_class_name", "pipeline")
@@ -182,6 +176,8 @@ def _refuse_latent_pipeline(folder: Path) -> None:
 
 def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) -> UNet2DModel:
     folder = weights.parent
+    told = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # what it would say before it raises, we say in one line
     try:
         network, report = kind.from_pretrained(
             folder,
@@ -193,6 +189,8 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
         )
     except Exception as error:  # diffusers, safetensors and torch each raise their own kinds
         raise PriorError(f"{folder}: its network cannot be loaded: {_first_line(error)}") from None
+    finally:
+        logging.set_verbosity(told)
     wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind]]
     if wrong:
         raise PriorError(f"{folder}: {len(wrong)} weights do not fit its configuration, first {wrong[0]}")
@@ -202,6 +200,9 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
 
 
 def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:
+    steps = settings.get("num_train_timesteps", 1000)
+    if type(steps) is not int or not 1 <= steps <= MOST_STEPS:
+        raise PriorError(f"{folder}: num_train_timesteps must be from 1 to {MOST_STEPS}: it is {steps!r}")
     try:
         given = settings.get("trained_betas") or settings.get("rescale_betas_zero_snr")
         if settings.get("beta_schedule", "linear") == "linear" and not given:
@@ -211,6 +212,18 @@ def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:
         return NoiseSchedule.from_alpha_bar(DDPMScheduler.from_config(settings).alphas_cumprod)
     except Exception as error:  # whatever diffusers raises for a configuration it does not know
         raise PriorError(f"{folder}: its noise schedule is not supported: {_first_line(error)}") from None
+
+
+def _check_size(folder: Path, network: UNet2DModel) -> None:
+    size, levels = network.config.sample_size, len(network.config.block_out_channels)
+    sides = (size, size) if isinstance(size, int) else size
+    multiple = 2 ** (levels - 1)
+    whole = isinstance(sides, (list, tuple)) and len(sides) == 2 and all(type(side) is int for side in sides)
+    if not whole or any(side < 1 or side % multiple for side in sides):
+        raise PriorError(f"{folder}: its sample_size must be a multiple of {multiple}, or two: it is {size!r}")
+    for module in network.modules():
+        if isinstance(module, Attention) and (module.heads < 1 or module.inner_dim % module.heads):
+            raise PriorError(f"{folder}: {module.heads} heads do not divide an attention of {module.inner_dim}")
 
 
 def _sha256(network: UNet2DModel) -> str:

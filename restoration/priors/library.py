@@ -7,16 +7,15 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from restoration.errors import PriorError
-from restoration.priors.catalogue import KNOWN, recognise
-from restoration.priors.diffusion import DiffusionPrior
+from restoration.priors.catalogue import KNOWN, Known, recognise
+from restoration.priors.diffusion import DiffusionPrior, refuse_latent_pipeline
 from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
 from restoration.priors.foreign import understand
-from restoration.priors.reading import read_tensors, sha256
+from restoration.priors.reading import read_json, read_tensors, sha256
 from restoration.priors.settings import Setting
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -60,13 +59,13 @@ def load_prior(
         path = WEIGHTS_FOLDER / name
     elif name in KNOWN:
         known = KNOWN[name]
-        path = fetch(known, cache_folder(), progress) if known.file else fetch_from_hub(known.url)
+        path = _from_cache(known, progress)
     elif path.is_file():
         name = path.stem
     elif path.is_dir():
         name = path.resolve().name
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
-        path = fetch_from_hub(name)
+        path = fetch_from_hub(name, refuse_latent_pipeline)
     else:
         raise PriorError(
             f"prior {name!r} is no file or folder, neither an embedded prior ({', '.join(EMBEDDED)}) nor a known "
@@ -84,7 +83,24 @@ def load_prior(
     prior.network.to(memory_format=torch.channels_last)
     if compile:
         prior.network.compile()
+        try:
+            prior.denoise(torch.zeros(1, *prior.image_shape, device=where), 1)
+        except Exception as error:  # no compiler, or one that fails: torch has many ways to say it
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise PriorError(f"{name}: cannot be compiled here ({reason}); go without") from None
     return prior
+
+
+def _from_cache(known: Known, progress: Progress | None) -> Path:
+    """A known checkpoint, downloaded if it has not been."""
+    if not known.file:
+        return fetch_from_hub(known.url, refuse_latent_pipeline)
+    path = fetch(known, cache_folder(), progress)
+    try:
+        read_tensors(path)  # maps the file, does not read it
+    except PriorError as error:
+        raise PriorError(f"{error}; delete it to download it again") from None
+    return path
 
 
 def _from_checkpoint(
@@ -98,27 +114,27 @@ def _from_checkpoint(
     tensors = read_tensors(path)
     digest = sha256(path)
     known = recognise(path.name, digest)
-    settings = {**(known.settings if known else {}), **_sidecar(path), **config}
+    sidecar = path.with_name(f"{path.name}.json")
+    beside = read_json(sidecar) if sidecar.is_file() else {}
+    settings = _merged(known.settings if known else {}, beside, config)
     foreign = understand(tensors, settings, name=str(path), dtype=dtype)
-    told = json.dumps(settings, sort_keys=True, default=str)
-    told_sha256 = hashlib.sha256(f"{digest} {told}".encode()).hexdigest()
+    # What decided the answers, not how it was said: text or number, sidecar or option.
+    told = json.dumps([dict(foreign.network.config), foreign.prediction], sort_keys=True, default=str)
+    schedule = foreign.schedule.alpha_bars.numpy().tobytes()
+    weights_sha256 = hashlib.sha256(f"{digest} {told}".encode() + schedule).hexdigest()
     return DiffusionPrior(
-        foreign.network.to(device), foreign.schedule, foreign.prediction, name, told_sha256, class_label
+        foreign.network.to(device), foreign.schedule, foreign.prediction, name, weights_sha256, class_label
     )
 
 
-def _sidecar(path: Path) -> dict[str, Any]:
-    """What ``FILE.json`` beside a checkpoint says, nothing where there is none."""
-    sidecar = path.with_name(f"{path.name}.json")
-    if not sidecar.is_file():
-        return {}
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PriorError(f"{sidecar} cannot be read as JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise PriorError(f"{sidecar} must hold a JSON object")
-    return content
+def _merged(*layers: Mapping[str, Setting]) -> dict[str, Setting]:
+    """Later layers go before earlier ones. A head count takes the place of an earlier layer's head width."""
+    merged: dict[str, Setting] = {}
+    for layer in layers:
+        if "num_heads" in layer and "num_head_channels" not in layer:
+            merged.pop("num_head_channels", None)
+        merged |= layer
+    return merged
 
 
 def resolve_dtype(dtype: torch.dtype | str) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -45,7 +46,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = _unwrap(content)
     if tensors is None:
         raise PriorError(f"{path}: holds no network weights (a state dict, bare or under {', '.join(WRAPPERS)})")
+    odd = next((name for name, t in tensors.items() if t.layout != torch.strided or t.is_meta), None)
+    if odd is not None:
+        raise PriorError(f"{path}: {odd} has no plain values (sparse, or on no device)")
     return _without_prefixes(tensors)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; PriorError in one line where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PriorError(f"{path} is missing: a DDPM pipeline folder in diffusers format has it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise PriorError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise PriorError(f"{path} must hold a JSON object")
+    return content
 
 
 def sha256(path: Path) -> str:
@@ -74,7 +91,7 @@ def _unwrap(content: Any, depth: int = 2) -> dict[str, Tensor] | None:
             if found is not None:
                 return found
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    return tensors or None
+    return tensors if any(tensor.ndim > 1 for tensor in tensors.values()) else None  # a decay is no network
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

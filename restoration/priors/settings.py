@@ -80,7 +80,7 @@ class Settings:
         """A number."""
         try:
             return float(self._given.get(key, default))
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             raise PriorError(f"{key} must be a number: got {self._given[key]!r}") from None
 
     def flag(self, key: str) -> bool | None:

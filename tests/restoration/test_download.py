@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +20,35 @@ CONTENT = bytes(range(256)) * 20_000
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT with ranges; ``/cut`` breaks after half of what is asked, ``/plain`` ignores ranges."""
+    """Serves CONTENT with ranges and an ETag.
+
+    ``/cut`` breaks after half of what is asked, ``/plain`` ignores ranges, ``/new`` has another ETag, ``/garbage``
+    is no HTTP.
+    """
 
     asked: list[str | None]
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         type(self).asked.append(wanted)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.path != "/plain" else 0
+        if self.path == "/garbage":
+            self.wfile.write(b"no such protocol\r\n\r\n")
+            return
+        tag = '"two"' if self.path == "/new" else '"one"'
+        ranges = wanted and self.path != "/plain" and self.headers.get("If-Range") == tag
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and ranges else 0
         if start >= len(CONTENT):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         body = CONTENT[start:]
         self.send_response(206 if start else 200)
+        self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(body)))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if self.path == "/cut" else body)
 
@@ -65,10 +81,10 @@ def test_a_file_is_downloaded_once_and_progress_is_told(known: Known, tmp_path: 
     assert told[-1] == ("test.ckpt", len(CONTENT), len(CONTENT))
     assert fetch(known, tmp_path / "cache") == path
     assert len(Server.asked) == 1
-    assert [file.name for file in path.parent.iterdir()] == ["test.ckpt"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [".test.ckpt.lock", "test.ckpt"]
 
 
-@pytest.mark.parametrize("rest", ["/whole", "/plain"], ids=["ranges", "no ranges"])
+@pytest.mark.parametrize("rest", ["/whole", "/plain", "/new"], ids=["ranges", "no ranges", "another file"])
 def test_a_broken_download_goes_on(known: Known, tmp_path: Path, rest: str) -> None:
     with pytest.raises(PriorError, match=r"connection broke|IncompleteRead") as caught:
         fetch(at(known, "/cut"), tmp_path)
@@ -82,7 +98,33 @@ def test_a_broken_download_goes_on(known: Known, tmp_path: Path, rest: str) -> N
 
 def test_a_finished_part_is_checked_and_used(known: Known, tmp_path: Path) -> None:
     (tmp_path / "test.ckpt.part").write_bytes(CONTENT)
+    (tmp_path / "test.ckpt.part.etag").write_text('"one"')
     assert fetch(known, tmp_path).read_bytes() == CONTENT
+    assert Server.asked == [f"bytes={len(CONTENT)}-"]
+
+
+@pytest.mark.parametrize("extra", [b"", b"more than the file"], ids=["of no known file", "longer than the file"])
+def test_a_part_of_something_else_is_not_used(known: Known, tmp_path: Path, extra: bytes) -> None:
+    unchecked = replace(known, sha256="")
+    (tmp_path / "test.ckpt.part").write_bytes(CONTENT + extra if extra else b"something else")
+    if extra:
+        (tmp_path / "test.ckpt.part.etag").write_text('"one"')
+        with pytest.raises(PriorError):
+            fetch(unchecked, tmp_path)  # the server says so, and the part is gone
+    assert fetch(unchecked, tmp_path).read_bytes() == CONTENT
+
+
+def test_two_at_once_download_one_whole_file(known: Known, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: fetch(replace(known, sha256=""), tmp_path), range(2)))
+    assert paths[0].read_bytes() == CONTENT
+    assert len(Server.asked) == 1
+
+
+def test_a_server_that_speaks_no_http_is_one_line(known: Known, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="cannot be downloaded") as caught:
+        fetch(at(known, "/garbage"), tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["sha256", "md5"])
@@ -90,7 +132,7 @@ def test_another_file_than_the_published_one_is_removed(known: Known, tmp_path: 
     other = replace(known, **{"sha256": "", kind: "0" * 32})
     with pytest.raises(PriorError, match=f"not the published file: its {kind}"):
         fetch(other, tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [file.name for file in tmp_path.iterdir()] == [".test.ckpt.lock"]
 
 
 def test_offline_one_line_says_which_file_to_put_where(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 from safetensors.torch import save_file
 
 from restoration.errors import PriorError
@@ -56,6 +57,33 @@ def test_a_wrapped_guided_checkpoint_loads_with_a_config_and_with_a_sidecar(tmp_
     other = load_prior(path, "cpu", config={"num_head_channels": 32})  # goes before the sidecar
     assert not other.denoise(x, 500).equal(by_sidecar.denoise(x, 500))
     assert other.fingerprint != by_sidecar.fingerprint
+
+
+def test_the_fingerprint_is_of_what_was_understood_not_of_how_it_was_said(tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.pt", GUIDED_NAME)
+    text = {key: str(value) for key, value in settings(GUIDED_NAME).items()}
+    assert (
+        load_prior(path, "cpu", config=text | {"dropout": "0.1"}).fingerprint
+        == load_prior(path, "cpu", config=settings(GUIDED_NAME)).fingerprint
+    )
+
+
+def test_a_head_count_goes_before_a_sidecars_head_width(tmp_path: Path) -> None:
+    path = stored(tmp_path / "mine.pt", GUIDED_NAME)
+    (tmp_path / "mine.pt.json").write_text(json.dumps(settings(GUIDED_NAME)))
+    prior = load_prior(path, "cpu", config={"num_heads": 1})
+    heads = {module.heads for module in prior.network.modules() if isinstance(module, Attention)}
+    assert heads == {1}
+
+
+def test_a_network_that_cannot_be_compiled_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler\nand a long story")
+
+    monkeypatch.setattr("diffusers.UNet2DModel.compile", lambda self: setattr(self, "forward", broken))
+    with pytest.raises(PriorError, match=r"cannot be compiled here .no compiler.") as caught:
+        load_prior("faces-64", "cpu", compile=True)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_ddpm_checkpoint_loads_as_safetensors_and_grey(tmp_path: Path) -> None:
@@ -119,6 +147,8 @@ def test_the_catalogue_answers_all_that_is_open_of_the_published_checkpoints(kno
         ("[]", "must hold a JSON object"),
         ("{", "cannot be read as JSON"),
         ('{"heads": 4}', "heads"),
+        (json.dumps({**settings(GUIDED_NAME), "beta_start": [1]}), "beta_start must be a number"),
+        ("[" * 100_000, "cannot be read as JSON"),
     ],
 )
 def test_a_wrong_sidecar_is_told(tmp_path: Path, content: str, message: str) -> None:

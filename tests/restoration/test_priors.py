@@ -146,6 +146,11 @@ class Payload:
             "prediction_type 'flow'",
         ),
         (lambda p: edit(p / "scheduler" / "scheduler_config.json", beta_schedule="odd"), "noise schedule is not"),
+        (lambda p: edit(p / "scheduler" / "scheduler_config.json", num_train_timesteps=10**9), "from 1 to"),
+        (lambda p: edit(p / "unet" / "config.json", _class_name=["a"]), "only UNet2DModel"),
+        (lambda p: edit(p / "unet" / "config.json", sample_size="8"), "sample_size must be"),
+        (lambda p: edit(p / "unet" / "config.json", sample_size=[8]), "sample_size must be"),
+        (lambda p: edit(p / "unet" / "config.json", sample_size=7), "multiple of 2"),
         (lambda p: edit(p / "scheduler" / "scheduler_config.json", beta_end="x"), "noise schedule is not"),
         (lambda p: (p / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "safetensors is missing"),
         (

@@ -30,8 +30,9 @@ def same(found: dict[str, torch.Tensor]) -> bool:
         {f"module.{name}": tensor for name, tensor in WEIGHTS.items()},
         {"state_dict": {f"module.model.{name}": tensor for name, tensor in WEIGHTS.items()}},
         {"model": {"ema": WEIGHTS}},
+        {"model": WEIGHTS, "ema": {"decay": torch.tensor(0.9)}},
     ],
-    ids=["bare", "state_dict", "ema before model", "module.", "both", "nested"],
+    ids=["bare", "state_dict", "ema before model", "module.", "both", "nested", "ema without a network"],
 )
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 def test_wrapped_and_prefixed_state_dicts_are_found(tmp_path: Path, content: object, zipped: bool) -> None:
@@ -84,6 +85,18 @@ def test_damaged_files_are_told_in_one_line(tmp_path: Path, zipped: bool) -> Non
         with pytest.raises(PriorError, match=r"bad.pt: ") as caught:
             read_tensors(bad)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "odd", [torch.eye(3).to_sparse(), torch.empty(2, 2, device="meta")], ids=["sparse", "meta"]
+)
+def test_tensors_without_plain_values_are_told(tmp_path: Path, odd: torch.Tensor) -> None:
+    path = tmp_path / "odd.pt"
+    torch.save({**WEIGHTS, "odd": odd}, path)
+    with pytest.raises(PriorError, match=r"odd.pt: ") as caught:
+        read_tensors(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_files_of_something_else_are_told_in_one_line(tmp_path: Path) -> None:

@@ -181,6 +181,15 @@ def test_wrong_arguments_are_refused_at_once(arguments, message: str) -> None:
         Restorer(prior()).stream(measured(), **arguments)
 
 
+def test_a_network_that_answers_nan_is_told() -> None:
+    class Overflowing(Slow):
+        def denoise(self, x_k: torch.Tensor, k: int) -> torch.Tensor:
+            return super().denoise(x_k, k) * float("nan")
+
+    with pytest.raises(ValueError, match="the network answered NaN"):
+        Restorer(Overflowing(0)).restore(measured(), seeds=[1])
+
+
 def test_images_of_another_shape_than_the_priors_are_refused() -> None:
     with pytest.raises(ValueError, match="shaped as the prior's"):
         Restorer(prior()).stream(Measurement(torch.zeros(1, 1, 8, 8), Denoising((1, 8, 8)), 0.1))
