@@ -80,6 +80,8 @@ def main(
             add(problem.degraded)
             restorer.restore(problem.measurement, seeds=[seed], watch=watch)
             restorer.restore(problem.measurement, seeds=[seed], watch=watch, vanilla=True)
+    if not console.is_terminal:
+        console.print()  # a live table ends its last line only there
     images.save(output / "face.png", face(), {})
     sheet = contact_sheet("One face, four degradations, one prior: Nested DDRM, 3 x 10 evaluations", COLUMNS, rows)
     atomic_write(output / "contact-sheet.png", lambda file: sheet.save(file, "PNG"))
