@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +80,8 @@ def restore(
         bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
     ] = False,
     deadline: Annotated[
-        float | None, typer.Option(help="Seconds an input may take; the best so far is kept.")
+        float | None,
+        typer.Option(help="Seconds an input may take once the prior is loaded; the best so far is kept."),
     ] = None,
     max_nfe: Annotated[
         int | None, typer.Option(help="Network evaluations an input may take; the best so far is kept.")
@@ -113,6 +116,9 @@ def restore(
     """
     if not list_priors and convert is None:
         _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
+    empty = [argument for argument in sys.argv[1:] if not argument]
+    if empty:  # an unset shell variable; as a path it would mean this folder
+        raise ValueError("an argument is empty (restore --help)")
     steps = _steps(outer, inner, allocation)
     config = _pairs(prior_config or [])
 
@@ -190,6 +196,22 @@ def _pairs(texts: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
+def script() -> None:
+    """The console script: :func:`main`, and a quick way out once all is written.
+
+    Python takes a second to take torch apart, in which a Ctrl-C would look like a failure.
+    """
+    code: object = 1
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # whoever read it may have gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0)
+
+
 def main() -> None:
     """The console script: exit code 2 and one line for anything the user can mend."""
     try:
@@ -201,7 +223,8 @@ def main() -> None:
         message = _mendable(error)
         if message is None:
             raise
-        sys.stderr.write(f"restore: {' '.join(message.split())}\n")
+        with suppress(OSError, AttributeError):
+            sys.stderr.write(f"restore: {' '.join(message.split())}\n")
         sys.exit(2)
 
 
@@ -211,6 +234,8 @@ def _mendable(error: Exception) -> str | None:
         return f"{error.format_message()} (restore --help)"
     from restoration.errors import RestorationError
 
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, (RestorationError, ValueError, OSError)):
         return str(error)
     # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU's allocator raises

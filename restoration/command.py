@@ -11,7 +11,7 @@ from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.job import Job, Settings, written
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer, check_limits
-from restoration.tasks import Task
+from restoration.tasks import Task, known_pixels
 from solvers.noise import SEED_LIMIT
 
 
@@ -26,9 +26,12 @@ def run(settings: Settings) -> int:
     _check(settings, task, batch)
     targets = outputs.plan(files, settings.output, batch)
     outputs.spare(
-        [*files, settings.mask], (path for file in files for path in written(settings, file, targets[file]))
+        [*files, settings.mask],
+        [settings.state, *(path for file in targets for path in written(settings, file, targets[file]))],
     )
     mask = None if settings.mask is None else images.load(settings.mask)
+    if mask is not None:
+        known_pixels(mask, str(settings.mask))
     prior = _load_prior(settings)
     restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
@@ -48,10 +51,10 @@ def run(settings: Settings) -> int:
                 if not batch:
                     raise
                 failed += 1
-                display.warn(f"restore: {file.name}: {error}")
+                display.warn(f"restore: {error}" if str(file) in str(error) else f"restore: {file}: {error}")
                 display.event("error", input=str(file), message=str(error))
     if failed:
-        display.warn(f"{failed} of {len(targets)} inputs failed")
+        display.warn(f"restore: {failed} of {len(targets)} inputs failed")
     return 1 if failed else 0
 
 

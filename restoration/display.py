@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +21,15 @@ from rich.progress import (
 )
 
 from restoration.restorer import Preview
+
+LONGEST_NAME = 20
+
+
+@contextmanager
+def _nobody_may_listen() -> Iterator[None]:
+    """What is told is a courtesy: a reader that has gone (``| head -1``, a closed window) costs no result."""
+    with suppress(OSError, ValueError, AttributeError):  # AttributeError: a stream closed by the shell is None
+        yield
 
 
 class DownloadBar:
@@ -57,7 +68,7 @@ class Display:
         self.as_json = as_json
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f} of {task.total:.0f} evaluations"),
             TimeElapsedColumn(),
@@ -82,21 +93,24 @@ class Display:
     def say(self, text: str) -> None:
         """One line for people; nothing in JSON mode."""
         if not self.as_json:
-            self.console.print(text, markup=False)
+            self.warn(text)
 
     def warn(self, text: str) -> None:
         """One line on stderr in either mode."""
-        self.console.print(text, markup=False)
+        with _nobody_may_listen():
+            self.console.print(text, markup=False)
 
     def event(self, event: str, **facts: Any) -> None:
         """One JSON object on stdout; nothing without ``as_json``."""
         if self.as_json:
-            sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
-            sys.stdout.flush()
+            with _nobody_may_listen():
+                sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+                sys.stdout.flush()
 
     def begin(self, name: str, total_nfe: int) -> None:
         """A new bar."""
-        self._task = self._bar.add_task(name, total=total_nfe, next_preview="")
+        short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+        self._task = self._bar.add_task(short, total=total_nfe, next_preview="")
 
     def advance(self, preview: Preview, allocation: tuple[int, ...], spent_before: int) -> None:
         """Move the bar, and tell when the next preview comes at the pace so far."""
@@ -106,7 +120,8 @@ class Display:
         pace = preview.elapsed / max(preview.nfe - spent_before, 1)
         coming = next((end for end in ends if end > preview.nfe), None)
         text = "" if coming is None else f"next preview in {(coming - preview.nfe) * pace:.1f} s"
-        self._bar.update(self._task, completed=preview.nfe, next_preview=text)
+        with _nobody_may_listen():
+            self._bar.update(self._task, completed=preview.nfe, next_preview=text)
 
     def finish(self) -> None:
         """Take the bar away."""

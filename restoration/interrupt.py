@@ -20,14 +20,17 @@ class Interrupt:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Listen for SIGINT and SIGTERM while the block runs."""
+        """Listen for SIGINT, SIGTERM and SIGHUP (but under nohup) while the block runs."""
 
         def ask(number: int, frame: FrameType | None) -> None:
             if self.asked:
                 raise KeyboardInterrupt
             self.asked = True
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        before = {number: signal.signal(number, ask) for number in numbers}
         try:
             yield
         finally:

@@ -96,8 +96,9 @@ class Job:
         if not settings.overwrite:
             for path in written(settings, file, target):
                 if outputs.standing(path, work, None) is Standing.OTHER:
+                    why = outputs.differences(path, work)
                     raise OutputError(
-                        f"{path} exists and is not this run's; choose another output, or --overwrite"
+                        f"{path} exists and is not this run's ({why}); choose another output, or --overwrite"
                     )
             if outputs.standing(target, work, limits if settings.state is None else None) is Standing.DONE:
                 display.say(f"{file.name}: {target} is done; skipped (--overwrite redoes it)")
@@ -106,6 +107,8 @@ class Job:
         picture = images.load(file)
         state = self._stored_state()
         seeds = self._seeds() if state is None else state.seeds
+        if settings.seed is not None and seeds != self._seeds():
+            raise ValueError(f"{settings.state} was begun with --seed {seeds[0]}: repeat it, or leave --seed away")
         problem = pose(self.task, picture, self.prior.image_shape, mask=self.mask, seed=seeds[0])
         for note in problem.notes:
             display.say(f"{file.name}: {note}")
@@ -115,12 +118,16 @@ class Job:
             restoration = self.restorer.restore(
                 problem.measurement.expand(settings.samples),
                 allocation=self.allocation,
-                seeds=self._seeds() if state is not None and settings.seed is not None else seeds,
+                seeds=seeds,
                 deadline=settings.deadline,
                 max_nfe=settings.max_nfe,
                 state=state,
                 watch=lambda preview: self._watch(file, problem, preview, record, state),
             )
+        except ValueError as error:
+            if state is None:
+                raise
+            raise ValueError(f"{settings.state}: {error}") from None
         finally:
             display.finish()
         self._deliver(file, target, problem, restoration, record)
@@ -143,7 +150,7 @@ class Job:
         return {
             "input_sha256": outputs.sha256(file),
             "task": self.task.name,
-            "sigma": self.task.sigma,
+            "sigma": self.task.sigma or 0.0,
             "simulate": self.task.simulate,
             "fit": self.task.fit,
             "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),

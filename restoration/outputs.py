@@ -47,6 +47,8 @@ def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
         OutputError: a place that cannot be written, a name that two inputs share, or an input's own name.
     """
     is_folder = batch or output.is_dir() or not output.suffix
+    if batch and not output.is_dir() and output.suffix.lower() in images.SUFFIXES:
+        raise OutputError(f"{output}: several inputs need a folder, and this is named as a picture")
     if not is_folder and output.suffix.lower() not in images.SUFFIXES:
         raise OutputError(f"{output}: must end in {', '.join(images.SUFFIXES)}, or be a folder")
     targets = {file: output / f"{file.stem}.png" if is_folder else output for file in files}
@@ -59,12 +61,17 @@ def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
     return targets
 
 
-def spare(inputs: Iterable[Path | None], written: Iterable[Path]) -> None:
-    """OutputError where something that is to be read would be written over."""
+def spare(inputs: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+    """OutputError where something that is to be read, or has just been written, would be written over."""
     read = {path.resolve() for path in inputs if path is not None}
-    for path in written:
-        if path.resolve() in read:
+    seen: set[Path] = set()
+    for path in (path for path in written if path is not None):
+        place = path.resolve()
+        if place in read:
             raise OutputError(f"{path} is an input; choose another output")
+        if place in seen:
+            raise OutputError(f"{path} would be written twice; choose other outputs")
+        seen.add(place)
 
 
 def probe(folder: Path, *, may_be_made: bool) -> None:
@@ -89,6 +96,14 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
+
+
+def differences(target: Path, wanted: Mapping[str, Any]) -> str:
+    """What an existing output was made with otherwise, in words."""
+    record = images.read_record(target)
+    if record is None:
+        return "it holds no record of this program"
+    return ", ".join(f"{key} is {record.get(key)} there" for key in wanted if record.get(key) != wanted[key])
 
 
 def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any] | None) -> Standing:

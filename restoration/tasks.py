@@ -25,6 +25,7 @@ from solvers import NoiseSource
 
 TASKS = ("denoise", "sr2", "sr4", "sr8", "sr16", "inpaint", "colorize")
 Shape = tuple[int, int, int]
+LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Task:
             raise ValueError(f"task must be one of {', '.join(TASKS)}: got {self.name!r}")
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma must be finite and ≥ 0: got {self.sigma}")
+        if self.sigma is not None and self.sigma > LARGEST_SIGMA:
+            raise ValueError(
+                f"sigma is in [0, 1] units: got {self.sigma:g}; on a scale of 255 that is {self.sigma / 255:.3g}"
+            )
         if self.name == "denoise" and not self.sigma:
             raise ValueError("denoise needs sigma > 0, the noise's standard deviation in [0, 1] units (--sigma)")
 
@@ -114,7 +119,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         size = _size(picture)
         picture = _fit(picture, height // f, width // f, shrink=task.simulate)
         mask = None if mask is None else _fit(mask, height // f, width // f, shrink=task.simulate)
-        notes.append(f"fitted from {size} to {_size(picture)}")
+        how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
+        notes.append(f"{how}, from {size} to {_size(picture)}")
     wanted = 1 if task.name == "colorize" and not task.simulate else channels
     picture, note = _with_channels(picture, wanted)
     notes += note
@@ -138,7 +144,7 @@ def _operator(task: Task, shape: Shape, mask: Tensor | None, seed: int) -> SVDOp
     if task.name == "colorize":
         return Colorization(shape)
     if task.name == "inpaint":
-        return Inpainting(shape, _half_of_the_pixels(shape, seed) if mask is None else _known(mask))
+        return Inpainting(shape, _half_of_the_pixels(shape, seed) if mask is None else known_pixels(mask))
     return SuperResolution(shape, task.factor)
 
 
@@ -148,12 +154,13 @@ def _half_of_the_pixels(shape: Shape, seed: int) -> Tensor:
     return (torch.randperm(pixels, generator=generator) >= pixels // 2).reshape(shape[1:])
 
 
-def _known(mask: Tensor) -> Tensor:
+def known_pixels(mask: Tensor, name: str = "the mask") -> Tensor:
+    """(H, W), True where a mask (1 or 3, H, W) is less than half white; ImageError where that leaves no task."""
     known = mask.mean(dim=0) < 0.5
     if not bool(known.any()):
-        raise ImageError("the mask is white everywhere: nothing of the picture would be known")
+        raise ImageError(f"{name} is white everywhere: nothing of the picture would be known")
     if bool(known.all()):
-        raise ImageError("the mask is black everywhere: there is nothing to fill (white marks what to fill)")
+        raise ImageError(f"{name} is nowhere half white: there is nothing to fill (white marks what to fill)")
     return known
 
 
@@ -183,9 +190,10 @@ def _fit(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
 
 def _does_not_fit(task: Task, picture: Tensor, rows: int, columns: int, height: int, width: int) -> str:
     takes = f"{columns}×{rows} pictures" + (f" for {task.name}" if task.factor > 1 else "")
+    fits = picture.shape[1] >= rows and picture.shape[2] >= columns
+    advice = f"--fit crops{' and shrinks' if task.simulate else ''} it" if fits else "it is too small"
     return (
-        f"the picture is {_size(picture)}, but this prior makes {width}×{height} ones and takes {takes}; "
-        f"--fit crops{' and shrinks' if task.simulate else ''} it"
+        f"the picture is {_size(picture)}, but this prior makes {width}×{height} ones and takes {takes}; {advice}"
     )
 
 

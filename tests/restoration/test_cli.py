@@ -24,7 +24,7 @@ from restoration.priors.renaming import sources
 
 INPAINT = ("--task", "inpaint", "--mask", "mask.png")
 QUICK = ("--outer", "3", "--inner", "2", "--seed", "1", "--device", "cpu")
-COMMAND = (sys.executable, "-c", "from restoration.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from restoration.cli import script; script()")
 
 
 @pytest.fixture
@@ -216,7 +216,12 @@ def test_another_runs_result_is_not_overwritten_unasked(folder: Path, capsys) ->
     Path("out.png").write_bytes(Path("in.png").read_bytes())
     code, _, err = restore("small.png", "--task", "sr4", "-o", "out.png", *QUICK, capsys=capsys)
     assert code == 2
+    assert "holds no record" in err
     assert "--overwrite" in err
+    restore("small.png", "--task", "sr4", "-o", "other.png", *QUICK)
+    capsys.readouterr()
+    _, _, err = restore("small.png", "--task", "sr4", "-o", "other.png", *QUICK, "--eta", "0.1", capsys=capsys)
+    assert "eta is 0.85 there" in err
     assert Path("out.png").read_bytes() == Path("in.png").read_bytes()
 
 
@@ -343,6 +348,15 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "state of a batch": (("in.png", "small.png", "--task", "sr4", "-o", "d", "--state", "s"), "--state"),
         "previews": (("small.png", *sr4, "--previews", "file/p"), "file"),
         "device": (("small.png", *sr4, "--device", "abacus"), "device must be"),
+        "empty input": (("", *sr4), "an argument is empty"),
+        "empty output": (("small.png", "--task", "sr4", "-o", ""), "an argument is empty"),
+        "batch into a picture": (("in.png", "small.png", "--task", "sr4", "-o", "one.png"), "need a folder"),
+        "state is output": (("small.png", *sr4, "--state", "out.png"), "written twice"),
+        "sigma of 255": (("in.png", "--task", "denoise", "--sigma", "25", "-o", "out.png"), "scale of 255"),
+        "white mask for two": (
+            ("in.png", "grey.png", "--task", "inpaint", "-o", "d", "--mask", "white.png"),
+            "white.png",
+        ),
         "no task": (("small.png", "-o", "out.png"), "--task"),
         "no input": (sr4, "INPUT"),
         "unknown option": (("small.png", *sr4, "--colour"), "--colour"),
@@ -483,6 +497,21 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+def test_a_reader_that_has_gone_costs_no_result(folder: Path) -> None:
+    command = " ".join(f"'{part}'" for part in COMMAND)
+    task = "small.png --task sr4 --outer 3 --inner 2 --seed 1 --device cpu"
+    for name, how in (("a", "--json | true"), ("b", "--json >&-"), ("c", "2>&-"), ("d", "2>/dev/full")):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {task} -o {name}.png {how}"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, how
+        assert pixels(folder / f"{name}.png").equal(pixels(folder / "a.png")), how
 
 
 LONG = (

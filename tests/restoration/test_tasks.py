@@ -69,7 +69,8 @@ def test_fit_crops_what_was_measured_and_shrinks_what_is_clean() -> None:
     exact = slope[:, :, 16:48].unfold(1, 2, 2).unfold(2, 2, 2).mean(dim=(3, 4))
     # on a slope every symmetric filter is the block mean, but at the border, where it has less to see
     torch.testing.assert_close(shrunk.original[:, :, 2:-2], exact[:, :, 2:-2], atol=1e-5, rtol=0)
-    assert "fitted from 64×32 to 16×16" in shrunk.notes
+    assert shrunk.notes == ("shrunk, from 64×32 to 16×16",)
+    assert cropped.notes == ("cropped to its centre (--simulate would shrink it), from 40×20 to 16×16",)
 
 
 def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
@@ -89,6 +90,7 @@ def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
         (lambda: Task("denoise", 0), "denoise needs sigma"),
         (lambda: Task("sr4", -0.1), "sigma must be finite and ≥ 0: got -0.1"),
         (lambda: Task("sr4", float("nan")), "sigma must be finite"),
+        (lambda: Task("denoise", 25), "got 25; on a scale of 255 that is 0.098"),
         (lambda: pose(Task("inpaint"), picture(16, 16), PRIOR), "needs a mask"),
         (lambda: pose(Task("sr2"), picture(8, 8), PRIOR, mask=hole()), "a mask is for inpaint"),
         (lambda: pose(Task("sr3"), picture(5, 5), PRIOR), "factor must divide"),
@@ -105,6 +107,7 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
         (Task("denoise", 0.1), picture(20, 16), None, "is 16×20, but this prior makes 16×16 ones.*--fit crops it"),
         (Task("sr2"), picture(16, 16), None, "takes 8×8 pictures for sr2"),
         (Task("sr2", simulate=True), picture(20, 16), None, "--fit crops and shrinks it"),
+        (Task("denoise", 0.1), picture(8, 8), None, "it is too small"),
         (Task("denoise", 0.1, fit=True), picture(8, 40), None, "too small to fit: 40×8"),
         (
             Task("inpaint"),
@@ -113,7 +116,7 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
             "mask must have the picture's size, 16×16: got 8×8",
         ),
         (Task("inpaint"), picture(16, 16), torch.ones(1, 16, 16), "white everywhere"),
-        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "black everywhere"),
+        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "nowhere half white"),
     ],
 )
 def test_pictures_that_do_not_fit_are_told_what_would(task, given, mask, message: str) -> None:
