@@ -296,7 +296,7 @@ def test_samples_their_mean_and_their_spread(folder: Path) -> None:
 def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     """Arguments, and what the one line must say."""
     Image.new("RGB", (1, 1)).save("one.png")
-    Image.new("L", (32, 32)).save("mask32.png")
+    Image.linear_gradient("L").resize((32, 32)).save("mask32.png")
     Image.new("L", (64, 64), 255).save("white.png")
     Image.new("RGBA", (64, 64)).save("alpha.png")
     Path("text.png").write_text("hello")
