@@ -30,6 +30,7 @@ def run(settings: Settings) -> int:
         [settings.state, *(path for file in targets for path in written(settings, file, targets[file]))],
     )
     mask = None if settings.mask is None else images.load(settings.mask)
+    mask_sha256 = None if settings.mask is None else outputs.sha256(settings.mask)
     if mask is not None:
         known_pixels(mask, str(settings.mask))
     prior = _load_prior(settings)
@@ -40,7 +41,7 @@ def run(settings: Settings) -> int:
         SuperResolution(prior.image_shape, task.factor)  # says so where the factor does not divide
     interrupt, failed = Interrupt(), 0
     with Display(settings.json) as display, interrupt.heard():
-        job = Job(settings, task, mask, prior, restorer, allocation, display, interrupt)
+        job = Job(settings, task, mask, mask_sha256, prior, restorer, allocation, display, interrupt)
         for position, (file, target) in enumerate(targets.items()):
             if interrupt.asked:
                 display.warn(f"{len(targets) - position} inputs are left")

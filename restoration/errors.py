@@ -17,3 +17,8 @@ class PriorError(RestorationError):
 
 class OutputError(RestorationError):
     """A result that cannot be written where it was asked for."""
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says first, or its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

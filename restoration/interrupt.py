@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 INTERRUPTED = 130
@@ -16,7 +16,7 @@ INTERRUPTED = 130
 class Interrupt:
     """Whether the user has asked to stop. The first Ctrl-C asks, the second insists."""
 
-    asked: bool = field(default=False)
+    asked: bool = False
 
     @contextmanager
     def heard(self) -> Iterator[None]:

@@ -82,6 +82,7 @@ class Job:
     settings: Settings
     task: Task
     mask: Tensor | None
+    mask_sha256: str | None
     prior: DiffusionPrior
     restorer: Restorer
     allocation: tuple[int, ...]
@@ -153,7 +154,7 @@ class Job:
             "sigma": self.task.sigma or 0.0,
             "simulate": self.task.simulate,
             "fit": self.task.fit,
-            "mask_sha256": None if settings.mask is None else outputs.sha256(settings.mask),
+            "mask_sha256": self.mask_sha256,
             "prior_sha256": self.prior.weights_sha256,
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),

@@ -11,11 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from restoration.display import DownloadBar
-from restoration.errors import OutputError
 from restoration.outputs import probe
 from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.catalogue import KNOWN
-from restoration.priors.convert import save_folder
+from restoration.priors.convert import refuse_existing, save_folder
 from restoration.priors.download import cache_folder
 
 
@@ -49,8 +48,7 @@ def list_known(as_json: bool) -> int:
 
 def convert_prior(name_or_path: str, folder: Path, config: Mapping[str, str], class_label: int | None) -> int:
     """Write a prior as a diffusers folder, and say where."""
-    if folder.exists():
-        raise OutputError(f"{folder} exists already; choose another output")
+    refuse_existing(folder)  # before the work, which can be long
     probe(folder.parent, may_be_made=False)
     with DownloadBar() as bar:
         load = partial(load_prior, name_or_path, "cpu", "fp32", config=config, progress=bar.advance)

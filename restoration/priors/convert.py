@@ -25,8 +25,7 @@ def save_folder(prior: DiffusionPrior, folder: Path) -> None:
     Raises:
         OutputError: the folder exists already, or cannot be written.
     """
-    if folder.exists():
-        raise OutputError(f"{folder} exists already; choose another output")
+    refuse_existing(folder)
     try:
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     except OSError as error:
@@ -56,6 +55,12 @@ def save_folder(prior: DiffusionPrior, folder: Path) -> None:
         raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def refuse_existing(folder: Path) -> None:
+    """OutputError where there is something already."""
+    if folder.exists():
+        raise OutputError(f"{folder} exists already; choose another output")
 
 
 def _betas(schedule: NoiseSchedule) -> dict[str, Any]:

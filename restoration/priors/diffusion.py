@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.utils import logging
 from torch import Tensor
 
-from restoration.errors import PriorError
+from restoration.errors import PriorError, first_line
 from restoration.priors.reading import read_json, sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
@@ -188,7 +188,7 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
             output_loading_info=True,
         )
     except Exception as error:  # diffusers, safetensors and torch each raise their own kinds
-        raise PriorError(f"{folder}: its network cannot be loaded: {_first_line(error)}") from None
+        raise PriorError(f"{folder}: its network cannot be loaded: {first_line(error)}") from None
     finally:
         logging.set_verbosity(told)
     wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind]]
@@ -211,7 +211,7 @@ def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:
             )
         return NoiseSchedule.from_alpha_bar(DDPMScheduler.from_config(settings).alphas_cumprod)
     except Exception as error:  # whatever diffusers raises for a configuration it does not know
-        raise PriorError(f"{folder}: its noise schedule is not supported: {_first_line(error)}") from None
+        raise PriorError(f"{folder}: its noise schedule is not supported: {first_line(error)}") from None
 
 
 def _check_size(folder: Path, network: UNet2DModel) -> None:
@@ -231,7 +231,3 @@ def _sha256(network: UNet2DModel) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from restoration.errors import PriorError
-from restoration.priors.catalogue import KNOWN, Known, recognise
+from restoration.errors import PriorError, first_line
+from restoration.priors.catalogue import KNOWN, recognise
 from restoration.priors.diffusion import DiffusionPrior, refuse_latent_pipeline
 from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
 from restoration.priors.foreign import understand
@@ -59,7 +59,11 @@ def load_prior(
         path = WEIGHTS_FOLDER / name
     elif name in KNOWN:
         known = KNOWN[name]
-        path = _from_cache(known, progress)
+        path = (
+            fetch(known, cache_folder(), progress)
+            if known.file
+            else fetch_from_hub(known.url, refuse_latent_pipeline)
+        )
     elif path.is_file():
         name = path.stem
     elif path.is_dir():
@@ -86,21 +90,8 @@ def load_prior(
         try:
             prior.denoise(torch.zeros(1, *prior.image_shape, device=where), 1)
         except Exception as error:  # no compiler, or one that fails: torch has many ways to say it
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise PriorError(f"{name}: cannot be compiled here ({reason}); go without") from None
+            raise PriorError(f"{name}: cannot be compiled here ({first_line(error)}); go without") from None
     return prior
-
-
-def _from_cache(known: Known, progress: Progress | None) -> Path:
-    """A known checkpoint, downloaded if it has not been."""
-    if not known.file:
-        return fetch_from_hub(known.url, refuse_latent_pipeline)
-    path = fetch(known, cache_folder(), progress)
-    try:
-        read_tensors(path)  # maps the file, does not read it
-    except PriorError as error:
-        raise PriorError(f"{error}; delete it to download it again") from None
-    return path
 
 
 def _from_checkpoint(
@@ -111,7 +102,12 @@ def _from_checkpoint(
     class_label: int | None,
     config: Mapping[str, Setting],
 ) -> DiffusionPrior:
-    tensors = read_tensors(path)
+    try:
+        tensors = read_tensors(path)
+    except PriorError as error:
+        if path.parent != cache_folder():
+            raise
+        raise PriorError(f"{error}; delete it to download it again") from None
     digest = sha256(path)
     known = recognise(path.name, digest)
     sidecar = path.with_name(f"{path.name}.json")

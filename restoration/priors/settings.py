@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from restoration.errors import PriorError
-from restoration.priors.diffusion import Prediction
+from restoration.priors.diffusion import MOST_STEPS, Prediction
 from restoration.priors.layout import Format, HeadDim, Layout
 from solvers import NoiseSchedule
 
@@ -31,7 +31,6 @@ TOLD = (
     "conv_resample",
     "use_scale_shift_norm",
 )
-MOST_STEPS = 100_000
 WITHOUT_EFFECT = (
     "dropout",
     "use_fp16",
