@@ -72,14 +72,14 @@ def load(path: Path) -> torch.Tensor:
     Raises ImageError for anything else: no such file, another format, damage, alpha, several frames or pages,
     more than MAX_PIXELS, a side under 2 pixels, NaN, numbers whose white is unknown.
     """
-    path = Path(path)
-    with _opened(path) as file:
-        magic = file.read(4)
-        file.seek(0)
-        if not magic:
-            raise ImageError("the file is empty")
-        pixels, orientation = _read_tiff(file) if magic in _TIFF_MAGIC else _read_by_pillow(file)
-        return torch.from_numpy(_upright(_unit_range(pixels), orientation))
+    with _opened(Path(path)) as file:
+        return _decoded(file)
+
+
+def decode(data: bytes, name: str) -> torch.Tensor:
+    """As `load`, from the bytes of a file; `name` is what errors call it."""
+    with _told(name):
+        return _decoded(io.BytesIO(data))
 
 
 def save(path: Path, image: torch.Tensor, record: Mapping[str, Any]) -> None:
@@ -133,15 +133,32 @@ def find(folder: Path) -> list[Path]:
     return sorted(path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
+def _decoded(file: BinaryIO) -> torch.Tensor:
+    magic = file.read(4)
+    file.seek(0)
+    if not magic:
+        raise ImageError("the file is empty")
+    pixels, orientation = _read_tiff(file) if magic in _TIFF_MAGIC else _read_by_pillow(file)
+    return torch.from_numpy(_upright(_unit_range(pixels), orientation))
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read; whatever fails inside the block leaves as one ImageError that names the file."""
-    try:
+    with _told(str(path)):
         if path.exists() and not path.is_file():  # opening a pipe would wait for ever
             raise ImageError("is a folder, not an image" if path.is_dir() else "is not a regular file")
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what Pillow mends by itself, and of sizes, which we check
+        with path.open("rb") as file:
             yield file
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever fails inside the block leaves as one ImageError of one line that starts with `name`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Pillow mends by itself, and of sizes, which we check
+            yield
     except Exception as error:  # decoders raise nearly every built-in type when the bytes are wrong
         why = f"is damaged or incomplete ({type(error).__name__}: {error})"
         if isinstance(error, ImageError) or (isinstance(error, OSError) and error.strerror):
@@ -150,7 +167,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             why = "is not a PNG, JPEG, WebP or TIFF image, or its header is damaged"
         elif isinstance(error, Image.DecompressionBombError):
             why = _TOO_MANY
-        raise ImageError(_line(f"{path}: {why}")) from error
+        raise ImageError(_line(f"{name}: {why}")) from error
 
 
 def _read_by_pillow(file: BinaryIO, formats: tuple[str, ...] = ("PNG", "JPEG", "WEBP")) -> tuple[_Array, int]:

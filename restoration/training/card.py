@@ -1,0 +1,122 @@
+"""The model card, written from what a run did and measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from restoration.training.objective import LEVELS
+
+ByLevel = dict[int, tuple[float, float]]
+FACTS = "training.json"
+"""The same facts for programs."""
+
+
+@dataclass
+class Facts:
+    """What is told of a run. `data` is names, never paths: a card travels."""
+
+    name: str
+    command: str
+    data: list[str]
+    data_licence: str
+    pictures: int
+    held_out: int
+    skipped: int
+    size: int
+    channels: int
+    crop: bool
+    flip: bool
+    parameters: int
+    init: str | None
+    steps: int
+    images: int
+    seconds: float
+    batch: int
+    rate: float
+    gamma: float
+    precision: str
+    hardware: str
+    versions: dict[str, str]
+    finished: bool = False
+    loss: float = float("nan")
+    """Of the last tenth of the run, weighted as in training."""
+    examples: int = 0
+    by_level: ByLevel = field(default_factory=dict)
+    by_level_before: ByLevel = field(default_factory=dict)
+    """Of the prior given by ``--init``, on the same examples and noise."""
+
+    def as_json(self) -> str:
+        """For programs."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def as_card(self) -> str:
+        """For people, in Markdown."""
+        colour = "grey" if self.channels == 1 else "RGB"
+        form = f"random {self.size} x {self.size} crops" if self.crop else f"whole pictures, {self.size} x {self.size}"
+        start = f"from `{self.init}`" if self.init else "from random weights"
+        lines = [
+            f"# {self.name}",
+            "",
+            f"An unconditional diffusion prior, {self.size} x {self.size} {colour} on the [-1, 1] scale: a DDPM pipeline",
+            f"folder in diffusers format. {self.parameters / 1e6:.1f} M parameters, fp16 safetensors, v-prediction, linear",
+            "schedule 1e-4 … 0.02 over 1,000 steps.",
+            "",
+            f"**Licence of the data.** {self.data_licence or 'Not given by whoever trained it.'}",
+            "",
+            f"**Data.** {', '.join(self.data)}: {self.pictures:,} pictures ({self.held_out} of them held out, "
+            f"{self.skipped} more skipped), as {form}{', mirrored at random' if self.flip else ''}.",
+            "",
+            f"**Training.** {start[0].upper() + start[1:]}: {self.steps:,} steps of {self.batch}, {self.images:,} images in "
+            f"{self.seconds / 60:.1f} minutes ({self.images / max(self.seconds, 1e-9):.0f} images/s) on {self.hardware}, "
+            f"{self.precision}; AdamW {self.rate:g} with a cosine, moving average of the weights, "
+            f"min-SNR {self.gamma:g}."
+            + ("" if self.finished else " **Not finished: this is a checkpoint.**"),
+            "",
+            "```",
+            self.command,
+            "```",
+            "",
+            ", ".join(f"{name} {version}" for name, version in self.versions.items()) + ".",
+            "",
+        ]
+        return "\n".join([*lines, *self.table()])
+
+    def table(self) -> list[str]:
+        """Markdown lines: what was measured by noise level; empty if nothing was."""
+        if not self.by_level:
+            return []
+        before = bool(self.by_level_before)
+        head = ["k", "v MSE", "x̂₀ RMSE"] + (["v MSE before", "x̂₀ RMSE before"] if before else [])
+        rows = [head, ["---"] * len(head)]
+        for k in LEVELS:
+            row = [str(k), *_cells(self.by_level[k])]
+            rows.append(row + (list(_cells(self.by_level_before[k])) if before else []))
+        return [
+            f"**Measured** on {self.examples} held-out examples, one noise draw each; RMSE in [0, 1] units"
+            + (f"; before: `{self.init}`." if before else "."),
+            "",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+        ]
+
+
+def _cells(values: tuple[float, float]) -> tuple[str, str]:
+    return f"{values[0]:.4f}", f"{values[1]:.4f}"
+
+
+def hardware(device: torch.device) -> str:
+    """What it ran on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cores = torch.get_num_threads()
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{cores} CPU threads ({model})"

@@ -1,0 +1,207 @@
+"""The work behind ``restore-train``: pictures read, a network trained, a prior written."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import UNet2DModel
+
+from restoration.errors import ImageError, OutputError
+from restoration.interrupt import INTERRUPTED, Interrupt
+from restoration.priors import DiffusionPrior, load_prior
+from restoration.priors.library import resolve_device
+from restoration.training import presets
+from restoration.training.card import FACTS, ByLevel, Facts, hardware
+from restoration.training.checkpoint import Checkpoints
+from restoration.training.display import Display
+from restoration.training.objective import Objective
+from restoration.training.pictures import Form, Pictures, find
+from restoration.training.publish import draw_samples, publish
+from restoration.training.trainer import Recipe, Trainer
+from solvers import NoiseSchedule
+
+FEW = 100
+"""Fewer pictures than this are learnt by heart sooner than as a kind."""
+MEASURED = 64
+"""Examples on which the loss by noise level is measured."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for on the command line."""
+
+    data: tuple[Path, ...]
+    output: Path
+    form: Form
+    recipe: Recipe
+    preset: str
+    init: str | None
+    gamma: float
+    precision: str
+    compile: bool | None
+    licence: str
+    device: str
+    command: str
+
+
+class Run:
+    """One run of the command, from pictures to a prior."""
+
+    def __init__(self, settings: Settings, display: Display, interrupt: Interrupt, accelerator: Accelerator) -> None:
+        self.settings, self.display, self.accelerator = settings, display, accelerator
+        self.schedule = NoiseSchedule.linear()
+        self.objective = Objective(self.schedule, settings.gamma, accelerator.device)
+        self.network, self.initial = _network(settings)
+        self.pictures = _read(settings, display)
+        self.held_out = self.pictures.held_out()
+        settings.output.mkdir(parents=True, exist_ok=True)
+        checkpoints = Checkpoints(settings.output / "training", accelerator, self._fixed())
+        if settings.compile or (settings.compile is None and accelerator.device.type == "cuda"):
+            self.network.compile()
+        self.trainer = Trainer(
+            accelerator,
+            self.network,
+            self.objective,
+            settings.recipe,
+            checkpoints,
+            stop=lambda: interrupt.asked,
+            watch=lambda: display.advance(self.trainer),
+            kept=self._keep,
+        )
+
+    def train(self) -> bool:
+        """Whether it is finished; else it was interrupted, and the same command goes on."""
+        progress, output = self.trainer.progress, self.settings.output
+        if progress.step:
+            self.display.say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} minutes)")
+        if self.settings.recipe.share(progress) == 1:
+            self.display.say(f"{output} is trained already; give more --minutes or --steps to go on")
+            return True
+        trained = set(range(len(self.pictures))) - set(self.held_out)
+        finished = self.trainer.run(self.pictures, sorted(trained))
+        if finished and self.accelerator.is_main_process:
+            self._finish()
+        self.accelerator.wait_for_everyone()
+        return finished
+
+    def _fixed(self) -> dict[str, object]:
+        form = self.settings.form
+        return {
+            "--size": form.size,
+            "channels": form.channels,
+            "--crop": form.crop,
+            "pictures": self.pictures.digest(),
+            "network": self.settings.preset if self.initial is None else self.initial.weights_sha256,
+        }
+
+    def _averaged(self) -> UNet2DModel:
+        network = type(self.network).from_config(self.network.config).to(self.accelerator.device)
+        self.trainer.ema.copy_to(network.parameters())
+        return network.eval().requires_grad_(False)
+
+    def _keep(self) -> None:
+        network, step = self._averaged(), self.trainer.progress.step
+        draw_samples(network, self.schedule, self.settings.output / "training" / f"samples-{step:08d}.png")
+        self._publish(network, self._facts())
+
+    def _finish(self) -> None:
+        network, facts = self._averaged(), self._facts()
+        facts.finished = True
+        if self.held_out:
+            examples = self.pictures.examples(self.held_out, MEASURED)
+            facts.examples = len(examples)
+            batch = self.settings.recipe.batch
+            facts.by_level = self.objective.by_level(network, examples, batch)
+            if self.initial is not None:
+                before, _ = _network(self.settings)
+                facts.by_level_before = self.objective.by_level(before.to(self.accelerator.device), examples, batch)
+        self._publish(network, facts)
+        for line in facts.table():
+            self.display.say(line)
+        self.display.say(f"{self.settings.output}: restore PICTURE --task ... --prior {self.settings.output}")
+
+    def _publish(self, network: UNet2DModel, facts: Facts) -> None:
+        publish(network, self.schedule, self.settings.output, {"README.md": facts.as_card(), FACTS: facts.as_json()})
+
+    def _facts(self) -> Facts:
+        settings, progress = self.settings, self.trainer.progress
+        recent = progress.losses[-max(len(progress.losses) // 10, 1) :]
+        return Facts(
+            name=settings.output.resolve().name,
+            command=settings.command,
+            data=[path.resolve().name for path in settings.data],
+            data_licence=settings.licence,
+            pictures=len(self.pictures),
+            held_out=len(self.held_out),
+            skipped=len(self.pictures.skipped),
+            size=settings.form.size,
+            channels=settings.form.channels,
+            crop=settings.form.crop,
+            flip=settings.recipe.flip,
+            parameters=sum(weights.numel() for weights in self.network.parameters()),
+            init=None if self.initial is None else self.initial.name,
+            steps=progress.step,
+            images=progress.images,
+            seconds=progress.seconds,
+            batch=settings.recipe.batch * self.accelerator.num_processes,
+            rate=settings.recipe.rate,
+            gamma=settings.gamma,
+            precision=self.accelerator.mixed_precision.replace("no", "fp32"),
+            hardware=hardware(self.accelerator.device),
+            versions={name: version(name) for name in ("nested-restoration", "torch", "diffusers", "accelerate")},
+            loss=sum(recent) / len(recent),
+        )
+
+
+def train(settings: Settings) -> int:
+    """Do it all; the exit code: 0 trained, 130 interrupted (the same command goes on).
+
+    Raises:
+        RestorationError, ValueError, OSError: it cannot be done; the message is one line.
+    """
+    accelerator, interrupt = _accelerator(settings), Interrupt()
+    with Display(accelerator.is_main_process) as display, interrupt.heard():
+        finished = Run(settings, display, interrupt, accelerator).train()
+    return 0 if finished else INTERRUPTED
+
+
+def _accelerator(settings: Settings) -> Accelerator:
+    device = resolve_device(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(device) else "fp32"
+    # under `accelerate launch` each process has its own device, which accelerate knows
+    return Accelerator(mixed_precision=precision.replace("fp32", "no"), cpu=device.type == "cpu")
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _network(settings: Settings) -> tuple[UNet2DModel, DiffusionPrior | None]:
+    size, channels = settings.form.size, settings.form.channels
+    if settings.init is None:
+        torch.manual_seed(settings.recipe.seed)
+        return presets.from_preset(settings.preset, size, channels), None
+    initial = load_prior(settings.init, "cpu", "fp32")
+    return presets.from_prior(initial, size, channels), initial
+
+
+def _read(settings: Settings, display: Display) -> Pictures:
+    sources = find(settings.data)
+    display.say(f"reading {len(sources)} pictures")
+    pictures = Pictures(sources, settings.form)
+    if pictures.skipped:
+        display.say(f"{len(pictures.skipped)} pictures are skipped, the first: {pictures.skipped[0]}")
+    if not len(pictures):
+        raise ImageError(f"{settings.data[0]}: none of {len(sources)} pictures can be used: {pictures.skipped[0]}")
+    if len(pictures) < FEW:
+        display.say(f"warning: {len(pictures)} pictures are few; the network will learn them by heart")
+    return pictures

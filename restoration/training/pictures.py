@@ -1,0 +1,206 @@
+"""Training pictures: read once from folders and tars, kept as bytes, given out in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from restoration import images
+from restoration.errors import ImageError
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+KEPT_BYTES = 4 << 30
+"""How many bytes of decoded pictures stay in memory; those beyond are decoded again at every visit."""
+HELD_OUT = 256
+"""At most so many pictures are kept from training, to be measured on."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture's bytes: a file, or a part of a tar."""
+
+    name: str
+    path: Path
+    offset: int = 0
+    size: int | None = None
+
+    def read(self) -> bytes:
+        """Its bytes."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(-1 if self.size is None else self.size)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a picture becomes: `channels` × `size` × `size`, by random crops or as a whole."""
+
+    size: int
+    channels: int
+    crop: bool
+
+    def prepare(self, source: Source) -> Pixels:
+        """(C, H, W): to be cropped, or already the square of `size` from its middle.
+
+        Raises:
+            ImageError: damaged, or too small to be cropped.
+        """
+        pixels = images.decode(source.read(), source.name)
+        if len(pixels) != self.channels:
+            pixels = pixels.mean(0, keepdim=True) if self.channels == 1 else pixels.expand(3, -1, -1)
+        array: Pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+        height, width = array.shape[1:]
+        if self.crop:
+            if min(height, width) < self.size:
+                raise ImageError(f"{source.name}: {width} x {height} is smaller than --size {self.size}")
+            return array
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        planes = [
+            np.asarray(Image.fromarray(plane).resize((self.size,) * 2, Image.Resampling.LANCZOS, box))
+            for plane in array
+        ]
+        return np.stack(planes)
+
+    def view(self, pixels: Pixels, draw: np.random.Generator) -> Pixels:
+        """One training example (C, size, size) of a prepared picture."""
+        if not self.crop:
+            return pixels
+        top, left = (int(draw.integers(side - self.size + 1)) for side in pixels.shape[1:])
+        return pixels[:, top : top + self.size, left : left + self.size]
+
+
+class Pictures:
+    """A collection that can be read: its sources, those kept decoded, and those that had to be skipped."""
+
+    def __init__(self, sources: Sequence[Source], form: Form) -> None:
+        self.form = form
+        self.names: list[str] = []
+        self.skipped: list[str] = []
+        self._sources: list[Source] = []
+        self._pixels: list[Pixels | None] = []
+        self._kept = 0
+        with ThreadPoolExecutor() as threads:  # decoders let go of the interpreter
+            for start in range(0, len(sources), 256):
+                some = sources[start : start + 256]
+                for source, result in zip(some, threads.map(self._try, some), strict=True):
+                    self._add(source, result)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Pixels:
+        kept = self._pixels[index]
+        return self.form.prepare(self._sources[index]) if kept is None else kept
+
+    def _try(self, source: Source) -> Pixels | str:
+        try:
+            return self.form.prepare(source)
+        except (ImageError, OSError) as error:
+            return str(error)
+
+    def _add(self, source: Source, result: Pixels | str) -> None:
+        if isinstance(result, str):
+            self.skipped.append(result)
+            return
+        keep = self._kept + result.nbytes <= KEPT_BYTES
+        self._kept += result.nbytes if keep else 0
+        self.names.append(source.name)
+        self._sources.append(source)
+        self._pixels.append(result if keep else None)
+
+    def digest(self) -> str:
+        """Equal for the same names in the same order."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+    def held_out(self) -> list[int]:
+        """Which ones training leaves out, chosen by their names: one in fifty, 8 to 256, a fifth at most."""
+        count = min(max(round(len(self) / 50), 8), HELD_OUT, len(self) // 5)
+        order = sorted(range(len(self)), key=lambda i: hashlib.sha256(self.names[i].encode()).digest())
+        return sorted(order[:count])
+
+    def examples(self, indices: Sequence[int], count: int, seed: int = 0) -> Tensor:
+        """`count` or fewer examples (N, C, size, size) on the [-1, 1] scale; of pictures to be cropped, several."""
+        draw = np.random.default_rng(seed)
+        rounds = max(count // max(len(indices), 1), 1) if self.form.crop else 1
+        some = [self.form.view(self[i], draw) for _ in range(rounds) for i in indices][:count]
+        return to_model(torch.from_numpy(np.stack(some)))
+
+
+class Batches(IterableDataset[Tensor]):
+    """Endless batches (B, C, size, size) uint8, every picture once a round, in an order drawn from `seed`."""
+
+    def __init__(self, pictures: Pictures, indices: Sequence[int], batch: int, flip: bool, seed: Sequence[int]):
+        self.pictures, self.indices, self.batch, self.flip, self.seed = pictures, indices, batch, flip, seed
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker: Any = get_worker_info()
+        draw = np.random.default_rng([*self.seed, worker.id if worker else 0])
+        rounds = self._rounds(draw)
+        while True:
+            views = [self.pictures.form.view(self.pictures[next(rounds)], draw) for _ in range(self.batch)]
+            if self.flip:
+                views = [view[..., ::-1] if turn else view for view, turn in zip(views, draw.random(self.batch) < 0.5)]
+            yield torch.from_numpy(np.stack(views))
+
+    def _rounds(self, draw: np.random.Generator) -> Iterator[int]:
+        while True:
+            yield from (self.indices[i] for i in draw.permutation(len(self.indices)))
+
+
+def to_model(pixels: Tensor) -> Tensor:
+    """uint8 to float32 on the [-1, 1] scale."""
+    return pixels.float() / 127.5 - 1
+
+
+def find(paths: Sequence[Path]) -> list[Source]:
+    """The pictures of folders (with their subfolders) and tars, sorted by name within each.
+
+    A tar is read in place, never unpacked: no name in it becomes a path.
+
+    Raises:
+        ImageError: a path that is neither, a damaged tar, or no pictures at all.
+    """
+    sources: list[Source] = []
+    for path in paths:
+        if path.is_dir():
+            files = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.parts[len(path.parts):]))
+            found = [Source(str(file.relative_to(path)), file) for file in files if _is_picture(file.name) and file.is_file()]
+        else:
+            found = _members(path)
+        sources += sorted(found, key=lambda source: source.name)
+    if not sources:
+        raise ImageError(f"{paths[0]}: no pictures in it ({', '.join(images.SUFFIXES)})")
+    return sources
+
+
+def _members(path: Path) -> list[Source]:
+    try:
+        with tarfile.open(path, "r:") as tar:  # uncompressed: members are read at their place
+            return [
+                Source(member.name, path, member.offset_data, member.size)
+                for member in tar
+                if member.isreg() and _is_picture(member.name)
+            ]
+    except tarfile.TarError as error:
+        raise ImageError(f"{path}: is neither a folder nor an uncompressed tar ({error})") from None
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from None
+
+
+def _is_picture(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1]
+    return not last.startswith(".") and last.lower().endswith(images.SUFFIXES)
