@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from restoration.interrupt import INTERRUPTED
+from restoration import console
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
@@ -197,48 +195,10 @@ def _pairs(texts: list[str]) -> dict[str, str]:
 
 
 def script() -> None:
-    """The console script: :func:`main`, and a quick way out once all is written.
-
-    Python takes a second to take torch apart, in which a Ctrl-C would look like a failure.
-    """
-    code: object = 1
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # whoever read it may have gone
-            stream.flush()
-    os._exit(code if isinstance(code, int) else 0)
+    """The console script."""
+    console.script("restore", app)
 
 
 def main() -> None:
-    """The console script: exit code 2 and one line for anything the user can mend."""
-    try:
-        code = app(standalone_mode=False)
-        if code == INTERRUPTED:  # also what typer makes of a Ctrl-C while modules load
-            sys.stderr.write("restore: interrupted\n")
-        sys.exit(code)
-    except Exception as error:
-        message = _mendable(error)
-        if message is None:
-            raise
-        with suppress(OSError, AttributeError):
-            sys.stderr.write(f"restore: {' '.join(message.split())}\n")
-        sys.exit(2)
-
-
-def _mendable(error: Exception) -> str | None:
-    """The message of an error that is the user's to mend, None for a bug of ours."""
-    if hasattr(error, "format_message"):  # typer's own, whichever click it brings
-        return f"{error.format_message()} (restore --help)"
-    from restoration.errors import RestorationError
-
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, (RestorationError, ValueError, OSError)):
-        return str(error)
-    # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU's allocator raises
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
-        return "not enough memory for this; use fewer --samples, or a smaller prior"
-    return None
+    """As :func:`script`, for callers that go on after it."""
+    console.main("restore", app)

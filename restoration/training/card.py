@@ -57,24 +57,28 @@ class Facts:
     def as_card(self) -> str:
         """For people, in Markdown."""
         colour = "grey" if self.channels == 1 else "RGB"
-        form = f"random {self.size} x {self.size} crops" if self.crop else f"whole pictures, {self.size} x {self.size}"
-        start = f"from `{self.init}`" if self.init else "from random weights"
+        form = (
+            f"random {self.size} x {self.size} crops"
+            if self.crop
+            else f"whole pictures, {self.size} x {self.size}"
+        )
+        start = f"From `{self.init}`" if self.init else "From random weights"
         lines = [
             f"# {self.name}",
             "",
-            f"An unconditional diffusion prior, {self.size} x {self.size} {colour} on the [-1, 1] scale: a DDPM pipeline",
-            f"folder in diffusers format. {self.parameters / 1e6:.1f} M parameters, fp16 safetensors, v-prediction, linear",
-            "schedule 1e-4 … 0.02 over 1,000 steps.",
+            f"An unconditional diffusion prior, {self.size} x {self.size} {colour} on the [-1, 1] scale: a DDPM",
+            f"pipeline folder in diffusers format. {self.parameters / 1e6:.1f} M parameters, fp16 safetensors,",
+            "v-prediction, linear schedule 1e-4 … 0.02 over 1,000 steps.",
             "",
             f"**Licence of the data.** {self.data_licence or 'Not given by whoever trained it.'}",
             "",
             f"**Data.** {', '.join(self.data)}: {self.pictures:,} pictures ({self.held_out} of them held out, "
             f"{self.skipped} more skipped), as {form}{', mirrored at random' if self.flip else ''}.",
             "",
-            f"**Training.** {start[0].upper() + start[1:]}: {self.steps:,} steps of {self.batch}, {self.images:,} images in "
-            f"{self.seconds / 60:.1f} minutes ({self.images / max(self.seconds, 1e-9):.0f} images/s) on {self.hardware}, "
-            f"{self.precision}; AdamW {self.rate:g} with a cosine, moving average of the weights, "
-            f"min-SNR {self.gamma:g}."
+            f"**Training.** {start}: {self.steps:,} steps of {self.batch}, {self.images:,} images in "
+            f"{self.seconds / 60:.1f} minutes ({self.images / max(self.seconds, 1e-9):.0f} images/s) on "
+            f"{self.hardware}, {self.precision}; AdamW {self.rate:g} with a cosine, moving average of weights, "
+            f"min-SNR {self.gamma:g}. The weighted loss over the last tenth was {self.loss:.4f}."
             + ("" if self.finished else " **Not finished: this is a checkpoint.**"),
             "",
             "```",

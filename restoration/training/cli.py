@@ -10,45 +10,129 @@ from typing import Annotated
 
 import typer
 
+from restoration import console
+
+DEFAULT_MINUTES = 60.0
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-BATCH = 32
 
 
 @app.command()
 def restore_train(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Folders and uncompressed tars of pictures.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="PRIOR", help="Folder of the prior; found there, training goes on.")],
+    data: Annotated[
+        list[Path], typer.Argument(metavar="DATA...", help="Folders and uncompressed tars of pictures.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="PRIOR", help="Folder of the prior. Begun before, training goes on."
+        ),
+    ],
     size: Annotated[int, typer.Option(help="Side of what the network sees, in pixels.")] = 64,
-    crop: Annotated[bool, typer.Option("--crop", help="Random crops, for photographs; else whole pictures, shrunk (aligned faces, slices).")] = False,
-    grey: Annotated[bool, typer.Option("--grey", help="One channel.")] = False,
-    minutes: Annotated[float | None, typer.Option(help="Of training in all, resumptions counted together.  [default: 60]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Instead of --minutes.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Network: tiny (3.7 M parameters), small (7.8 M) or base (35.7 M).  [default: tiny]")] = None,
-    init: Annotated[str | None, typer.Option(metavar="PRIOR", help="Start from this prior's network, of any size, instead.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures a step (and process).")] = BATCH,
-    rate: Annotated[float, typer.Option(help="AdamW's highest learning rate.")] = 3e-4,
-    min_snr: Annotated[float, typer.Option(help="γ of the min-SNR weights.")] = 5.0,
+    crop: Annotated[
+        bool,
+        typer.Option("--crop", help="Random crops, for photographs; without, whole pictures shrunk to --size."),
+    ] = False,
+    grey: Annotated[bool, typer.Option("--grey", help="One channel instead of three.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Of training in all, resumptions included.  [default: 60]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Length in steps instead of --minutes.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Network: tiny (3.7 M parameters), small (7.8 M), base (35.7 M).  [default: tiny]"),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="PRIOR", help="Start from this prior's network, of any size, instead of a preset."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Pictures a step, in each process.")] = 32,
+    rate: Annotated[float, typer.Option(help="The highest learning rate of AdamW.")] = 3e-4,
+    min_snr: Annotated[float, typer.Option(help="γ of min-SNR: higher cares more for low noise.")] = 5.0,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror every second picture.")] = True,
-    seed: Annotated[int, typer.Option(help="Of weights, crops and noise.")] = 0,
-    checkpoint_minutes: Annotated[float, typer.Option(help="Between checkpoints.")] = 5.0,
-    workers: Annotated[int, typer.Option(help="Processes that prepare pictures.")] = 0,
-    precision: Annotated[str, typer.Option(help="bf16, fp16, fp32, or auto: bf16 where the hardware has it.")] = "auto",
-    compile: Annotated[bool | None, typer.Option("--compile/--no-compile", help="Compile the network.  [default: on a GPU]")] = None,
-    data_licence: Annotated[str, typer.Option(help="A note for the model card on what the pictures' licence allows.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps; `accelerate launch` chooses its own.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of first weights, crops, flips and noise.")] = 0,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Of training between checkpoints.")] = 5.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that prepare pictures.  [default: none on a CPU, up to 4 on a GPU]"),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="bf16, fp16, fp32, or auto: bf16 where the hardware has it.")
+    ] = "auto",
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the network.  [default: on a GPU]")
+    ] = None,
+    data_licence: Annotated[
+        str, typer.Option(metavar="NOTE", help="For the model card: what the pictures' licence allows.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
 ) -> int:
-    """Train a prior on your own pictures. Kill it whenever you like: the same command goes on."""
-    from restoration.training.command import Settings, train
-    from restoration.training.pictures import Form
-    from restoration.training.trainer import Recipe
+    """Train a prior on your own pictures, on a CPU or GPU. Stop it whenever you like: the same command goes on.
 
-    recipe = Recipe((60.0 if minutes is None else minutes) * 60, steps, batch, rate, between=checkpoint_minutes * 60, flip=flip, seed=seed, workers=workers)
-    command = shlex.join(["restore-train", *(Path(a).name if Path(a) in data or Path(a) == output else a for a in sys.argv[1:])])
-    return train(
-        Settings(tuple(data), output, Form(size, 1 if grey else 3, crop), recipe, preset or "tiny", init, min_snr or math.inf, precision, compile, data_licence, device, command)
+    Several GPUs: accelerate launch -m restoration.training DATA... -o PRIOR
+    """
+    if minutes is not None and steps is not None:
+        raise ValueError("--minutes and --steps are two ways to say how long: give one")
+    if init is not None and preset is not None:
+        raise ValueError("--init brings its network, --preset makes one: give one")
+    length = DEFAULT_MINUTES if minutes is None else minutes
+    _positive(
+        **{"--minutes": length, "--rate": rate, "--min-snr": min_snr, "--checkpoint-minutes": checkpoint_minutes}
     )
+    _at_least(1, **{"--steps": steps, "--batch": batch, "--size": size})
+    _at_least(0, **{"--workers": workers, "--seed": seed})
+    if not output.name or "" in (str(path) for path in data):
+        raise ValueError("--output (-o) must name a folder")
+
+    from restoration.training.command import Settings, train  # torch loads here, after --help and option errors
+    from restoration.training.pictures import Form
+    from restoration.training.recipe import Recipe
+
+    return train(
+        Settings(
+            data=tuple(data),
+            output=output,
+            form=Form(size, 1 if grey else 3, crop),
+            recipe=Recipe(
+                seconds=length * 60,
+                steps=steps,
+                batch=batch,
+                rate=rate,
+                between=checkpoint_minutes * 60,
+                flip=flip,
+                seed=seed,
+                workers=workers,
+            ),
+            preset=preset or "tiny",
+            init=init,
+            gamma=min_snr,
+            precision=precision,
+            compile=compile,
+            licence=data_licence,
+            device=device,
+            command=_command([*data, output]),
+        )
+    )
+
+
+def _command(paths: list[Path]) -> str:
+    """The command as typed, but of the paths only their names: a model card travels."""
+    names = {str(path): path.resolve().name for path in paths}
+    return shlex.join(["restore-train", *(names.get(argument, argument) for argument in sys.argv[1:])])
+
+
+def _positive(**given: float) -> None:
+    for name, value in given.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise ValueError(f"{name} must be above 0 and finite: got {value}")
+
+
+def _at_least(least: int, **given: int | None) -> None:
+    for name, value in given.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}: got {value}")
 
 
 def script() -> None:
     """The console script."""
-    sys.exit(app(standalone_mode=False))
+    console.script("restore-train", app)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
+import json
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,18 +11,19 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
-from restoration.errors import ImageError, OutputError
+from restoration.errors import ImageError
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.library import resolve_device
 from restoration.training import presets
-from restoration.training.card import FACTS, ByLevel, Facts, hardware
+from restoration.training.card import FACTS, Facts, hardware
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.display import Display
 from restoration.training.objective import Objective
 from restoration.training.pictures import Form, Pictures, find
 from restoration.training.publish import draw_samples, publish
-from restoration.training.trainer import Recipe, Trainer
+from restoration.training.recipe import Recipe
+from restoration.training.trainer import Trainer
 from solvers import NoiseSchedule
 
 FEW = 100
@@ -52,7 +53,9 @@ class Settings:
 class Run:
     """One run of the command, from pictures to a prior."""
 
-    def __init__(self, settings: Settings, display: Display, interrupt: Interrupt, accelerator: Accelerator) -> None:
+    def __init__(
+        self, settings: Settings, display: Display, interrupt: Interrupt, accelerator: Accelerator
+    ) -> None:
         self.settings, self.display, self.accelerator = settings, display, accelerator
         self.schedule = NoiseSchedule.linear()
         self.objective = Objective(self.schedule, settings.gamma, accelerator.device)
@@ -76,18 +79,21 @@ class Run:
 
     def train(self) -> bool:
         """Whether it is finished; else it was interrupted, and the same command goes on."""
-        progress, output = self.trainer.progress, self.settings.output
-        if progress.step:
-            self.display.say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} minutes)")
-        if self.settings.recipe.share(progress) == 1:
-            self.display.say(f"{output} is trained already; give more --minutes or --steps to go on")
+        progress, recipe = self.trainer.progress, self.settings.recipe
+        if recipe.share(progress) < 1:
+            if progress.step:
+                self.display.say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} minutes)")
+            self.display.begin(self.trainer)
+            trained = set(range(len(self.pictures))) - set(self.held_out)
+            if not self.trainer.run(self.pictures, sorted(trained)):
+                return False
+        elif _told_finished(self.settings.output):
+            self.display.say(f"{self.settings.output} is trained already; more --minutes or --steps would go on")
             return True
-        trained = set(range(len(self.pictures))) - set(self.held_out)
-        finished = self.trainer.run(self.pictures, sorted(trained))
-        if finished and self.accelerator.is_main_process:
+        if self.accelerator.is_main_process:
             self._finish()
         self.accelerator.wait_for_everyone()
-        return finished
+        return True
 
     def _fixed(self) -> dict[str, object]:
         form = self.settings.form
@@ -119,14 +125,18 @@ class Run:
             facts.by_level = self.objective.by_level(network, examples, batch)
             if self.initial is not None:
                 before, _ = _network(self.settings)
-                facts.by_level_before = self.objective.by_level(before.to(self.accelerator.device), examples, batch)
+                facts.by_level_before = self.objective.by_level(
+                    before.to(self.accelerator.device), examples, batch
+                )
         self._publish(network, facts)
         for line in facts.table():
             self.display.say(line)
         self.display.say(f"{self.settings.output}: restore PICTURE --task ... --prior {self.settings.output}")
 
     def _publish(self, network: UNet2DModel, facts: Facts) -> None:
-        publish(network, self.schedule, self.settings.output, {"README.md": facts.as_card(), FACTS: facts.as_json()})
+        publish(
+            network, self.schedule, self.settings.output, {"README.md": facts.as_card(), FACTS: facts.as_json()}
+        )
 
     def _facts(self) -> Facts:
         settings, progress = self.settings, self.trainer.progress
@@ -181,17 +191,26 @@ def _accelerator(settings: Settings) -> Accelerator:
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _network(settings: Settings) -> tuple[UNet2DModel, DiffusionPrior | None]:
     size, channels = settings.form.size, settings.form.channels
     if settings.init is None:
-        torch.manual_seed(settings.recipe.seed)
-        return presets.from_preset(settings.preset, size, channels), None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.recipe.seed)
+            return presets.from_preset(settings.preset, size, channels), None
     initial = load_prior(settings.init, "cpu", "fp32")
     return presets.from_prior(initial, size, channels), initial
+
+
+def _told_finished(folder: Path) -> bool:
+    """Whether a finished run has written its facts: one killed just before has not."""
+    try:
+        return bool(json.loads((folder / FACTS).read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _read(settings: Settings, display: Display) -> Pictures:

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from restoration.training.trainer import STRETCH, Trainer
+from restoration.training.trainer import Trainer
 
 BETWEEN = 60.0
 """Seconds between two lines where there is no terminal."""
@@ -44,6 +44,10 @@ class Display:
         """One line."""
         self.console.print(text, markup=False)
 
+    def begin(self, trainer: Trainer) -> None:
+        """Where training starts, from which its pace is told."""
+        self._speed = [(trainer.progress.seconds, trainer.progress.images)]
+
     def advance(self, trainer: Trainer) -> None:
         """Where training is, at what pace, and how long it takes yet."""
         text, share = self._text(trainer), trainer.recipe.share(trainer.progress)
@@ -57,8 +61,6 @@ class Display:
         progress, recipe = trainer.progress, trainer.recipe
         self._speed = [*self._speed[-RECENT:], (progress.seconds, progress.images)]
         (before, had), (now, have) = self._speed[0], self._speed[-1]
-        if len(self._speed) == 1:  # the first stretch, compilation and all, is the only one there is
-            before, had = 0.0, have - STRETCH * recipe.batch * trainer.accelerator.num_processes
         pace = (have - had) / max(now - before, 1e-9)
         share = recipe.share(progress)
         left = recipe.seconds - now if recipe.steps is None else now * (1 - share) / share

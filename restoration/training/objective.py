@@ -34,13 +34,14 @@ class Objective:
         self.spread = (1 - alpha_bars).sqrt().float().to(device)
         self.weight = (snr.clamp(max=gamma) / (snr + 1)).float().to(device)
 
-    def __call__(self, network: Any, x0: Tensor) -> Tensor:
-        """The loss of one batch x₀ (B, C, H, W) on the [-1, 1] scale, at levels spread evenly over it."""
-        batch = len(x0)
-        # one level from each of B equal ranges: the batch's mean weighs all levels, with less chance in it
-        where = (torch.arange(batch, device=x0.device) + torch.rand(batch, device=x0.device)) / batch
+    def __call__(self, network: Any, x0: Tensor, draw: torch.Generator) -> Tensor:
+        """The loss of one batch x₀ (B, C, H, W) on the [-1, 1] scale, a level for each picture from `draw`."""
+        batch, device = len(x0), x0.device
+        # one level from each of B equal ranges: evenly drawn, with less chance in the batch's mean
+        where = (torch.arange(batch, device=device) + torch.rand(batch, generator=draw, device=device)) / batch
         t = (where * self.K).long().clamp(max=self.K - 1)
-        errors = self.errors(network, x0, t, torch.randn_like(x0))
+        noise = torch.randn(x0.shape, generator=draw, device=device)
+        errors = self.errors(network, x0, t, noise)
         return (self.weight[t] * errors).mean()
 
     def errors(self, network: Any, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -51,7 +52,9 @@ class Objective:
         return functional.mse_loss(output, v, reduction="none").mean((1, 2, 3))
 
     @torch.no_grad()
-    def by_level(self, network: Any, pictures: Tensor, batch: int, seed: int = 0) -> dict[int, tuple[float, float]]:
+    def by_level(
+        self, network: Any, pictures: Tensor, batch: int, seed: int = 0
+    ) -> dict[int, tuple[float, float]]:
         """For every k of ``LEVELS``: the mean square error of v, and the RMSE of x̂₀ in [0, 1] units.
 
         The noise is drawn on the CPU from `seed`, so that two priors are asked the same questions.
@@ -60,7 +63,7 @@ class Objective:
         for k in LEVELS:
             draw = torch.Generator().manual_seed(seed + k)
             total = 0.0
-            for x0 in pictures.split(batch):
+            for x0 in torch.split(pictures, batch):
                 noise = torch.randn(x0.shape, generator=draw).to(self.signal.device)
                 t = torch.full((len(x0),), k - 1, device=noise.device)
                 total += float(self.errors(network, x0.to(noise.device), t, noise).sum())

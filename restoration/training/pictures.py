@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,18 +56,18 @@ class Form:
         """(C, H, W): to be cropped, or already the square of `size` from its middle.
 
         Raises:
-            ImageError: damaged, or too small to be cropped.
+            ImageError: damaged, or smaller than `size`.
         """
         pixels = images.decode(source.read(), source.name)
         if len(pixels) != self.channels:
             pixels = pixels.mean(0, keepdim=True) if self.channels == 1 else pixels.expand(3, -1, -1)
         array: Pixels = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
         height, width = array.shape[1:]
-        if self.crop:
-            if min(height, width) < self.size:
-                raise ImageError(f"{source.name}: {width} x {height} is smaller than --size {self.size}")
-            return array
         side = min(height, width)
+        if side < self.size:  # enlarged, it would teach blur
+            raise ImageError(f"{source.name}: {width} x {height} is smaller than --size {self.size}")
+        if self.crop:
+            return array
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
         planes = [
@@ -93,7 +94,8 @@ class Pictures:
         self._sources: list[Source] = []
         self._pixels: list[Pixels | None] = []
         self._kept = 0
-        with ThreadPoolExecutor() as threads:  # decoders let go of the interpreter
+        # decoders let go of the interpreter; each thread would put back what another ignores
+        with ThreadPoolExecutor() as threads, warnings.catch_warnings():
             for start in range(0, len(sources), 256):
                 some = sources[start : start + 256]
                 for source, result in zip(some, threads.map(self._try, some), strict=True):
@@ -133,7 +135,7 @@ class Pictures:
         return sorted(order[:count])
 
     def examples(self, indices: Sequence[int], count: int, seed: int = 0) -> Tensor:
-        """`count` or fewer examples (N, C, size, size) on the [-1, 1] scale; of pictures to be cropped, several."""
+        """`count` or fewer examples (N, C, size, size) on the [-1, 1] scale; several crops of a picture."""
         draw = np.random.default_rng(seed)
         rounds = max(count // max(len(indices), 1), 1) if self.form.crop else 1
         some = [self.form.view(self[i], draw) for _ in range(rounds) for i in indices][:count]
@@ -153,7 +155,8 @@ class Batches(IterableDataset[Tensor]):
         while True:
             views = [self.pictures.form.view(self.pictures[next(rounds)], draw) for _ in range(self.batch)]
             if self.flip:
-                views = [view[..., ::-1] if turn else view for view, turn in zip(views, draw.random(self.batch) < 0.5)]
+                turned = draw.random(self.batch) < 0.5
+                views = [view[..., ::-1] if turn else view for view, turn in zip(views, turned, strict=True)]
             yield torch.from_numpy(np.stack(views))
 
     def _rounds(self, draw: np.random.Generator) -> Iterator[int]:
@@ -177,8 +180,16 @@ def find(paths: Sequence[Path]) -> list[Source]:
     sources: list[Source] = []
     for path in paths:
         if path.is_dir():
-            files = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.parts[len(path.parts):]))
-            found = [Source(str(file.relative_to(path)), file) for file in files if _is_picture(file.name) and file.is_file()]
+            files = (
+                file
+                for file in path.rglob("*")
+                if not any(part.startswith(".") for part in file.parts[len(path.parts) :])
+            )
+            found = [
+                Source(str(file.relative_to(path)), file)
+                for file in files
+                if _is_picture(file.name) and file.is_file()
+            ]
         else:
             found = _members(path)
         sources += sorted(found, key=lambda source: source.name)

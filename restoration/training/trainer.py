@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -20,69 +24,18 @@ from restoration.errors import PriorError
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.objective import Objective
 from restoration.training.pictures import Batches, Pictures, to_model
+from restoration.training.recipe import Progress, Recipe
 
 STRETCH = 10
 """Steps between two looks at the clock: at each a GPU is waited for, and all processes for each other."""
-WARM_UP = 0.02
-"""The share of a run in which the learning rate rises."""
-
-
-@dataclass
-class Progress:
-    """How far a run is; stored with every checkpoint."""
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    """The mean loss of every stretch."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """For accelerate."""
-        return asdict(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """For accelerate."""
-        for name, value in state.items():
-            setattr(self, name, value)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Args:
-        seconds: of training in all, across every resumption; what is written and measured does not count.
-        steps: instead of seconds, where given.
-        batch: pictures a step and process.
-        rate: AdamW's highest learning rate; it falls along a cosine.
-        decay: the most the moving average keeps of its past at a step; (1 + step)/(10 + step) before that.
-        between: seconds between checkpoints.
-        flip: mirror every second picture.
-        seed: of crops, flips and noise.
-        workers: processes that prepare pictures.
-    """
-
-    seconds: float
-    steps: int | None
-    batch: int
-    rate: float
-    decay: float = 0.9999
-    between: float = 300.0
-    flip: bool = True
-    seed: int = 0
-    workers: int = 0
-
-    def share(self, progress: Progress) -> float:
-        """How much of the run is over, 0 to 1."""
-        over = progress.seconds / self.seconds if self.steps is None else progress.step / self.steps
-        return min(over, 1.0)
+AVERAGE, PROGRESS = "average.safetensors", "progress.json"
 
 
 class Trainer:
     """Trains `network`, keeping the moving average of its weights in `ema` and its place in `progress`.
 
-    Under ``accelerate launch`` every process has one, and they go in step.
+    Made, it stands where the last checkpoint left it. Under ``accelerate launch`` every process has one, and
+    they go in step.
 
     Args:
         stop: asked after every stretch; true on the main process ends training after a checkpoint.
@@ -106,19 +59,11 @@ class Trainer:
         self.checkpoints, self.stop, self.watch, self.kept = checkpoints, stop, watch, kept
         self.progress = Progress()
         network.to(accelerator.device)
+        self._names = [name for name, _ in network.named_parameters()]
         self.ema = EMAModel(network.parameters(), decay=recipe.decay, foreach=True)
-        self.ema.to(accelerator.device)
-        accelerator.register_for_checkpointing(self.ema, self.progress)
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate)
         self._network, self._optimizer = accelerator.prepare(network, optimizer)
-        checkpoints.resume()
-        self.ema.to(accelerator.device)
-
-    @property
-    def rate(self) -> float:
-        """The learning rate now."""
-        share = self.recipe.share(self.progress)
-        return self.recipe.rate * min(share / WARM_UP, (1 + math.cos(math.pi * share)) / 2) + 1e-7
+        checkpoints.load(self._read)
 
     def run(self, pictures: Pictures, indices: Sequence[int]) -> bool:
         """Train on those pictures until the time is over (true) or a stop was asked for (false).
@@ -128,40 +73,34 @@ class Trainer:
         """
         progress, recipe = self.progress, self.recipe
         seed = (recipe.seed, progress.step, self.accelerator.process_index)  # a resumed run draws anew
-        torch.manual_seed(hash(seed))
-        batches = Batches(pictures, indices, recipe.batch, recipe.flip, seed)
-        loader = iter(
-            DataLoader(
-                batches,
-                batch_size=None,
-                num_workers=recipe.workers,
-                pin_memory=self.accelerator.device.type == "cuda",
-                persistent_workers=recipe.workers > 0,
-            )
-        )
+        draw = torch.Generator(self.accelerator.device)
+        draw.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]))
+        loader = self._loader(Batches(pictures, indices, recipe.batch, recipe.flip, seed))
         saved, asked = progress.seconds, False
         self._network.train()
         while recipe.share(progress) < 1 and not asked:
-            asked = self._stretch(loader)
-            if progress.seconds - saved >= recipe.between or asked or recipe.share(progress) == 1:
+            asked = self._stretch(loader, draw)
+            if asked or recipe.share(progress) == 1 or progress.seconds - saved >= recipe.between:
                 saved = progress.seconds
-                self.checkpoints.save(progress.step)
+                self.checkpoints.save(progress.step, self._write)
                 if self.accelerator.is_main_process:
                     self.kept()
-        return not asked
+        return recipe.share(progress) == 1
 
-    def _stretch(self, loader: Iterator[Tensor]) -> bool:
+    def _stretch(self, loader: Iterator[Tensor], draw: torch.Generator) -> bool:
         """Some steps at one learning rate; whether to stop after them."""
         progress, begun = self.progress, time.monotonic()
         count = STRETCH if self.recipe.steps is None else min(STRETCH, self.recipe.steps - progress.step)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.recipe.rate_at(progress)
         total = torch.zeros((), device=self.accelerator.device)
         for _ in range(count):
-            total += self._step(next(loader))
+            total += self._step(next(loader), draw)
         mean = float(self.accelerator.reduce(total, "mean")) / count
         if not math.isfinite(mean):
-            raise PriorError(f"the loss is {mean} after {progress.step} steps: repeat the command with a lower --rate")
+            raise PriorError(
+                f"the loss is {mean} after {progress.step} steps: repeat the command with a lower --rate"
+            )
         told = [time.monotonic() - begun, self.stop()]
         broadcast_object_list(told)  # the main process's clock and its Ctrl-C are everyone's
         progress.step += count
@@ -172,12 +111,33 @@ class Trainer:
             self.watch()
         return bool(told[1])
 
-    def _step(self, pixels: Tensor) -> Tensor:
+    def _step(self, pixels: Tensor, draw: torch.Generator) -> Tensor:
         x0 = to_model(pixels.to(self.accelerator.device, non_blocking=True))
-        loss = self.objective(self._network, x0)
+        loss = self.objective(self._network, x0, draw)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self._network.parameters(), 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.ema.step(self._network.parameters())
         return loss.detach()
+
+    def _loader(self, batches: Batches) -> Iterator[Tensor]:
+        gpu, workers = self.accelerator.device.type == "cuda", self.recipe.workers
+        if workers is None:
+            workers = min(4, (os.cpu_count() or 1) // self.accelerator.num_processes) if gpu else 0
+        return iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=gpu))
+
+    def _write(self, folder: Path) -> None:
+        """What accelerate would pickle: the moving average, and how far we are."""
+        average = {
+            name: tensor.contiguous() for name, tensor in zip(self._names, self.ema.shadow_params, strict=True)
+        }
+        save_file(average, folder / AVERAGE)
+        (folder / PROGRESS).write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
+
+    def _read(self, folder: Path) -> None:
+        average = load_file(folder / AVERAGE, device=str(self.accelerator.device))
+        self.ema.shadow_params = [average[name] for name in self._names]
+        for name, value in json.loads((folder / PROGRESS).read_text(encoding="utf-8")).items():
+            setattr(self.progress, name, value)
+        self.ema.optimization_step = self.progress.step

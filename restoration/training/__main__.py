@@ -1,0 +1,5 @@
+"""``python -m restoration.training``, for ``accelerate launch -m``."""
+
+from restoration.training.cli import script
+
+script()

@@ -1,0 +1,65 @@
+"""Pictures to train on, a network that trains in a second, and accelerate's one state forgotten after each test."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from restoration import console
+from restoration.training import cli, presets
+
+Train = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def _small_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(presets.PRESETS, "tiny", {"block_out_channels": (32,) * 4, "layers_per_block": 1})
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 12 colour pictures of 24 × 20 pixels, two flat colours each."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(12):
+        pixels = np.zeros((20, 24, 3), np.uint8)
+        pixels[:, :12], pixels[:, 12:] = draw.integers(0, 255, (2, 3))
+        Image.fromarray(pixels).save(folder / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def train(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Train:
+    """Runs ``restore-train`` in this process: exit code and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["restore-train", *map(str, arguments)])
+        AcceleratorState._reset_state(True)
+        with pytest.raises(SystemExit) as stop:
+            console.main("restore-train", cli.app)
+        return int(stop.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+def as_tar(folder: Path, tar: Path, mode: str = "w") -> Path:
+    """The same pictures in a tar."""
+    with tarfile.open(tar, mode) as made:  # type: ignore[call-overload]
+        for file in sorted(folder.iterdir()):
+            data = file.read_bytes()
+            member = tarfile.TarInfo(f"some/where/{file.name}")
+            member.size = len(data)
+            made.addfile(member, io.BytesIO(data))
+    return tar
