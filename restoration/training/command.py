@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
-from restoration.errors import ImageError
+from restoration.errors import ImageError, OutputError
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.library import resolve_device
@@ -26,6 +26,7 @@ from restoration.training.recipe import Recipe
 from restoration.training.trainer import Trainer
 from solvers import NoiseSchedule
 
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 FEW = 100
 """Fewer pictures than this are learnt by heart sooner than as a kind."""
 MEASURED = 64
@@ -62,8 +63,8 @@ class Run:
         self.network, self.initial = _network(settings)
         self.pictures = _read(settings, display)
         self.held_out = self.pictures.held_out()
-        settings.output.mkdir(parents=True, exist_ok=True)
-        checkpoints = Checkpoints(settings.output / "training", accelerator, self._fixed())
+        place = _place(settings.output)
+        checkpoints = Checkpoints(place, accelerator, self._fixed())
         if settings.compile or (settings.compile is None and accelerator.device.type == "cuda"):
             self.network.compile()
         self.trainer = Trainer(
@@ -99,7 +100,7 @@ class Run:
         form = self.settings.form
         return {
             "--size": form.size,
-            "channels": form.channels,
+            "--grey": form.channels == 1,
             "--crop": form.crop,
             "pictures": self.pictures.digest(),
             "network": self.settings.preset if self.initial is None else self.initial.weights_sha256,
@@ -183,6 +184,8 @@ def train(settings: Settings) -> int:
 def _accelerator(settings: Settings) -> Accelerator:
     device = resolve_device(settings.device)
     precision = settings.precision
+    if precision not in PRECISIONS:
+        raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}: got {precision!r}")
     if precision == "auto":
         precision = "bf16" if _has_bf16(device) else "fp32"
     # under `accelerate launch` each process has its own device, which accelerate knows
@@ -203,6 +206,14 @@ def _network(settings: Settings) -> tuple[UNet2DModel, DiffusionPrior | None]:
             return presets.from_preset(settings.preset, size, channels), None
     initial = load_prior(settings.init, "cpu", "fp32")
     return presets.from_prior(initial, size, channels), initial
+
+
+def _place(output: Path) -> Path:
+    """Where the checkpoints of a prior lie, once its folder is known to be new or a run's."""
+    place = output / "training"
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not place.is_dir()):
+        raise OutputError(f"{output} holds something else already; choose another -o")
+    return place
 
 
 def _told_finished(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from restoration import images
 from restoration.errors import ImageError
 
+_LANCZOS = Image.Resampling.LANCZOS
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 KEPT_BYTES = 4 << 30
 """How many bytes of decoded pictures stay in memory; those beyond are decoded again at every visit."""
@@ -68,10 +69,9 @@ class Form:
             raise ImageError(f"{source.name}: {width} x {height} is smaller than --size {self.size}")
         if self.crop:
             return array
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
+        top, left = (height - side) // 2, (width - side) // 2
         planes = [
-            np.asarray(Image.fromarray(plane).resize((self.size,) * 2, Image.Resampling.LANCZOS, box))
+            Image.fromarray(plane[top : top + side, left : left + side]).resize((self.size,) * 2, _LANCZOS)
             for plane in array
         ]
         return np.stack(planes)

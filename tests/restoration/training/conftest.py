@@ -1,4 +1,4 @@
-"""Pictures to train on, a network that trains in a second, and accelerate's one state forgotten after each test."""
+"""Pictures to train on, a network that trains in a second, and accelerate's one state forgotten afterwards."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from restoration import console
-from restoration.training import cli, presets
-
-Train = Callable[..., tuple[int, str]]
+from restoration.training import cli, command, presets, publish, trainer
 
 
 @pytest.fixture(autouse=True)
 def _small_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(presets.PRESETS, "tiny", {"block_out_channels": (32,) * 4, "layers_per_block": 1})
+    monkeypatch.setattr(trainer, "STRETCH", 2)
+    monkeypatch.setattr(publish, "STEPS", 2)
+    monkeypatch.setattr(command, "MEASURED", 8)
     yield
     AcceleratorState._reset_state(True)
 
@@ -40,7 +41,9 @@ def photographs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Train:
+def train(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
     """Runs ``restore-train`` in this process: exit code and stderr."""
     monkeypatch.chdir(tmp_path)
 
@@ -54,12 +57,18 @@ def train(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     return run
 
 
-def as_tar(folder: Path, tar: Path, mode: str = "w") -> Path:
-    """The same pictures in a tar."""
-    with tarfile.open(tar, mode) as made:  # type: ignore[call-overload]
-        for file in sorted(folder.iterdir()):
-            data = file.read_bytes()
-            member = tarfile.TarInfo(f"some/where/{file.name}")
-            member.size = len(data)
-            made.addfile(member, io.BytesIO(data))
-    return tar
+@pytest.fixture
+def as_tar(photographs: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a tar of the same pictures, in a mode of ``tarfile.open``."""
+
+    def make(mode: str) -> Path:
+        tar = tmp_path / "data.tar"
+        with tarfile.open(tar, mode) as made:  # type: ignore[call-overload]
+            for file in sorted(photographs.iterdir()):
+                data = file.read_bytes()
+                member = tarfile.TarInfo(f"some/where/{file.name}")
+                member.size = len(data)
+                made.addfile(member, io.BytesIO(data))
+        return tar
+
+    return make

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import as_tar
 from PIL import Image
 
 from restoration.errors import ImageError
@@ -18,8 +18,8 @@ CROPS = Form(16, 3, crop=True)
 WHOLE = Form(16, 3, crop=False)
 
 
-def test_a_tar_gives_what_its_folder_gives(photographs: Path, tmp_path: Path) -> None:
-    tar = as_tar(photographs, tmp_path / "some.tar")
+def test_a_tar_gives_what_its_folder_gives(photographs: Path, as_tar: Callable[[str], Path]) -> None:
+    tar = as_tar("w")
     a, b = Pictures(find([photographs]), CROPS), Pictures(find([tar]), CROPS)
     assert len(a) == len(b) == 12
     assert all(np.array_equal(a[i], b[i]) for i in range(12))
@@ -47,10 +47,12 @@ def test_damaged_and_small_pictures_are_skipped_and_counted(photographs: Path) -
 
 
 @pytest.mark.parametrize("what", ["nothing", "compressed", "text"])
-def test_what_holds_no_pictures_is_refused_in_one_line(what: str, photographs: Path, tmp_path: Path) -> None:
+def test_what_holds_no_pictures_is_refused_in_one_line(
+    what: str, as_tar: Callable[[str], Path], tmp_path: Path
+) -> None:
     path = tmp_path / "data.tar"
     if what == "compressed":
-        as_tar(photographs, path, "w:gz")
+        as_tar("w:gz")
     elif what == "text":
         path.write_text("hello " * 1000)
     with pytest.raises(ImageError, match=r"data\.tar: ") as error:
@@ -62,7 +64,7 @@ def test_a_whole_picture_is_the_square_of_its_middle(tmp_path: Path) -> None:
     pixels = np.zeros((32, 64, 3), np.uint8)
     pixels[:, 16:48] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (only,) = (Pictures(find([tmp_path]), WHOLE)[0],)
+    only = Pictures(find([tmp_path]), WHOLE)[0]
     assert only.shape == (3, 16, 16)
     assert (only == 200).all()
 
@@ -113,7 +115,9 @@ def test_half_of_the_pictures_are_mirrored_if_asked(tmp_path: Path) -> None:
     assert bool((next(iter(Batches(found, [0], 50, flip=False, seed=(0,))))[:, 0, 0, 0] == 255).all())
 
 
-def test_pictures_beyond_the_memory_kept_are_decoded_again(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_beyond_the_memory_kept_are_decoded_again(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     all_kept = Pictures(find([photographs]), CROPS)
     monkeypatch.setattr(pictures, "KEPT_BYTES", 3000)
     some_kept = Pictures(find([photographs]), CROPS)

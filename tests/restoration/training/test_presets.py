@@ -36,12 +36,12 @@ def test_an_unknown_preset_is_refused() -> None:
         presets.from_preset("huge", 64, 3)
 
 
-def _prior(channels: int = 3, **config: object) -> DiffusionPrior:
+def _prior(channels: int = 3, class_label: int | None = None, **config: object) -> DiffusionPrior:
     torch.manual_seed(0)
     network = presets.from_preset("tiny", 16, channels)
     if config:
-        network = type(network).from_config({**network.config, **config})
-    return DiffusionPrior(network.eval(), NoiseSchedule.linear(), "v_prediction", "test")
+        network = type(network)(**{**network.config, **config})
+    return DiffusionPrior(network.eval(), NoiseSchedule.linear(), "v_prediction", "test", class_label=class_label)
 
 
 def test_a_prior_goes_on_at_another_size_with_the_same_answers() -> None:
@@ -62,7 +62,9 @@ def test_between_colour_and_grey_a_grey_picture_is_seen_as_before() -> None:
     torch.testing.assert_close(grey(x, 5).sample, wanted, atol=1e-5, rtol=0)  # float32, other order of sums
 
     back = presets.from_prior(DiffusionPrior(grey, NoiseSchedule.linear(), "v_prediction"), 16, 3).eval()
-    torch.testing.assert_close(back(x.expand(-1, 3, -1, -1), 5).sample, wanted.expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        back(x.expand(-1, 3, -1, -1), 5).sample, wanted.expand(-1, 3, -1, -1), atol=1e-5, rtol=0
+    )
 
 
 def test_the_prior_it_started_from_is_not_touched() -> None:
@@ -77,7 +79,7 @@ def test_the_prior_it_started_from_is_not_touched() -> None:
 def test_what_cannot_be_gone_on_with_is_refused() -> None:
     with pytest.raises(PriorError, match="learned variance"):
         presets.from_prior(_prior(out_channels=6), 16, 3)
-    conditional = _prior(num_class_embeds=4)if False else None
-    assert conditional is None
+    with pytest.raises(PriorError, match="class-conditional"):
+        presets.from_prior(_prior(num_class_embeds=4, class_label=0), 16, 3)
     with pytest.raises(ValueError, match="--size must be a multiple of 8: got 20"):
         presets.from_prior(_prior(), 20, 3)
