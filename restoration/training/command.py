@@ -15,12 +15,13 @@ from restoration.errors import ImageError, OutputError
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.library import resolve_device
+from restoration.sources import find
 from restoration.training import presets
 from restoration.training.card import FACTS, Facts, hardware
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.display import Display
 from restoration.training.objective import Objective
-from restoration.training.pictures import Form, Pictures, find
+from restoration.training.pictures import Form, Pictures
 from restoration.training.publish import draw_samples, publish
 from restoration.training.recipe import Recipe
 from restoration.training.trainer import Trainer

@@ -1,14 +1,12 @@
-"""Training pictures: read once from folders and tars, kept as bytes, given out in batches."""
+"""Training pictures: read once, kept as bytes, given out in batches."""
 
 from __future__ import annotations
 
 import hashlib
-import tarfile
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from restoration import images
 from restoration.errors import ImageError
+from restoration.sources import Source
 
 _LANCZOS = Image.Resampling.LANCZOS
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -27,22 +26,6 @@ KEPT_BYTES = 4 << 30
 """How many bytes of decoded pictures stay in memory; those beyond are decoded again at every visit."""
 HELD_OUT = 256
 """At most so many pictures are kept from training, to be measured on."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture's bytes: a file, or a part of a tar."""
-
-    name: str
-    path: Path
-    offset: int = 0
-    size: int | None = None
-
-    def read(self) -> bytes:
-        """Its bytes."""
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(-1 if self.size is None else self.size)
 
 
 @dataclass(frozen=True)
@@ -70,10 +53,8 @@ class Form:
         if self.crop:
             return array
         top, left = (height - side) // 2, (width - side) // 2
-        planes = [
-            Image.fromarray(plane[top : top + side, left : left + side]).resize((self.size,) * 2, _LANCZOS)
-            for plane in array
-        ]
+        square = array[:, top : top + side, left : left + side]
+        planes = [np.asarray(Image.fromarray(plane).resize((self.size,) * 2, _LANCZOS)) for plane in square]
         return np.stack(planes)
 
     def view(self, pixels: Pixels, draw: np.random.Generator) -> Pixels:
@@ -167,51 +148,3 @@ class Batches(IterableDataset[Tensor]):
 def to_model(pixels: Tensor) -> Tensor:
     """uint8 to float32 on the [-1, 1] scale."""
     return pixels.float() / 127.5 - 1
-
-
-def find(paths: Sequence[Path]) -> list[Source]:
-    """The pictures of folders (with their subfolders) and tars, sorted by name within each.
-
-    A tar is read in place, never unpacked: no name in it becomes a path.
-
-    Raises:
-        ImageError: a path that is neither, a damaged tar, or no pictures at all.
-    """
-    sources: list[Source] = []
-    for path in paths:
-        if path.is_dir():
-            files = (
-                file
-                for file in path.rglob("*")
-                if not any(part.startswith(".") for part in file.parts[len(path.parts) :])
-            )
-            found = [
-                Source(str(file.relative_to(path)), file)
-                for file in files
-                if _is_picture(file.name) and file.is_file()
-            ]
-        else:
-            found = _members(path)
-        sources += sorted(found, key=lambda source: source.name)
-    if not sources:
-        raise ImageError(f"{paths[0]}: no pictures in it ({', '.join(images.SUFFIXES)})")
-    return sources
-
-
-def _members(path: Path) -> list[Source]:
-    try:
-        with tarfile.open(path, "r:") as tar:  # uncompressed: members are read at their place
-            return [
-                Source(member.name, path, member.offset_data, member.size)
-                for member in tar
-                if member.isreg() and _is_picture(member.name)
-            ]
-    except tarfile.TarError as error:
-        raise ImageError(f"{path}: is neither a folder nor an uncompressed tar ({error})") from None
-    except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from None
-
-
-def _is_picture(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith(".") and last.lower().endswith(images.SUFFIXES)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from restoration.errors import ImageError
+from restoration.sources import find
 from restoration.training import pictures
-from restoration.training.pictures import Batches, Form, Pictures, find, to_model
+from restoration.training.pictures import Batches, Form, Pictures, to_model
 
 CROPS = Form(16, 3, crop=True)
 WHOLE = Form(16, 3, crop=False)
