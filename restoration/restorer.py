@@ -198,7 +198,7 @@ class Restorer:
             image = _shown(x0)
             if bool(image.isnan().any()):
                 raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
-            _synchronise(image.device)
+            synchronise(image.device)
             now = time.perf_counter()
             nfe, elapsed = estimate.nfe, now - start
             yield Preview(
@@ -245,7 +245,7 @@ def _shown(x0: Tensor) -> Tensor:
     return ((x0 + 1) / 2).clamp(0, 1)
 
 
-def _synchronise(device: torch.device) -> None:
+def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

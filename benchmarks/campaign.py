@@ -1,0 +1,85 @@
+"""All chunks of all tasks, measured once each: resumed after a kill, on this device or on many."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.chunk import Bench, Chunk, measure
+from benchmarks.results import Results
+from restoration.errors import ImageError
+from restoration.sources import Source
+from restoration.tasks import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """One chunk to be measured."""
+
+    task: Task
+    index: int
+    first: int
+    sources: tuple[Source, ...]
+
+
+Measured = Iterable[tuple[Job, Chunk]]
+Measurer = Callable[[Sequence[Job]], Measured]
+"""Measures jobs, in any order, each once."""
+
+
+def jobs(tasks: Sequence[Task], sources: Sequence[Source], size: int, results: Results) -> list[Job]:
+    """What is still to be done: chunks of `size` pictures that the results do not have."""
+    todo = []
+    for task in tasks:
+        for index, first in enumerate(range(0, len(sources), size)):
+            some = tuple(sources[first : first + size])
+            if not results.has(task.name, index, [source.name for source in some]):
+                todo.append(Job(task, index, first, some))
+    return todo
+
+
+def here(bench: Bench) -> Measurer:
+    """In this process."""
+
+    def measurer(todo: Sequence[Job]) -> Iterator[tuple[Job, Chunk]]:
+        for job in todo:
+            yield job, measure(bench, job.task, job.sources, job.first)
+
+    return measurer
+
+
+def carry_out(
+    todo: Sequence[Job], measurer: Measurer, results: Results, watch: Callable[[Job, Chunk], Any]
+) -> None:
+    """Measure and store, a chunk at a time; what was stored stays, whatever happens.
+
+    Args:
+        watch: called after every chunk; true ends the campaign.
+    """
+    for job, chunk in measurer(todo):
+        results.write(job.task.name, job.index, chunk)
+        if watch(job, chunk):
+            return
+
+
+def check_sizes(sources: Sequence[Source], wanted: tuple[int, int]) -> None:
+    """Whether every readable picture is (H, W) as wanted, by headers alone.
+
+    Raises:
+        ImageError: one is not; what to do about it.
+    """
+    for source in sources:
+        try:
+            with Image.open(io.BytesIO(source.read())) as picture:
+                width, height = picture.size
+        except (OSError, ValueError, Image.DecompressionBombError):
+            continue  # counted where it is read
+        if (height, width) != wanted:
+            raise ImageError(
+                f"{source.name} is {width}×{height}, and this prior makes {wanted[1]}×{wanted[0]}; "
+                "--fit crops and shrinks every picture to that"
+            )

@@ -1,0 +1,154 @@
+"""A few pictures, degraded, restored by every run and measured: the unit of work that is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.metrics.features import Features
+from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.psnr import psnr
+from benchmarks.metrics.ssim import ssim
+from benchmarks.runs import Run, follow
+from degradations import Inpainting, Measurement
+from restoration import images
+from restoration.errors import ImageError
+from restoration.priors import DiffusionPrior
+from restoration.restorer import Restorer, synchronise
+from restoration.sources import Source
+from restoration.tasks import Task, derived_seed, pose
+from solvers import DDRM
+
+ORIGINAL = "original"
+"""The key of the clean pictures' features."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What measures: one prior, the runs to compare, the metrics.
+
+    Args:
+        eta, eta_b: DDRM's, the same for all runs.
+        features: of a Fréchet distance.
+        lpips: None where its weights are not to be had.
+        shown: of so many of the first pictures, the images themselves are kept.
+    """
+
+    prior: DiffusionPrior
+    runs: tuple[Run, ...]
+    eta: float = 0.85
+    eta_b: float = 1.0
+    features: Features | None = None
+    lpips: LPIPS | None = None
+    ssim: bool = True
+    shown: int = 0
+
+
+@dataclass
+class Chunk:
+    """What was found out about some pictures, all on the CPU.
+
+    Args:
+        names: of all that were asked for, in order.
+        rows: one for every picture that could be read and every look.
+        failed: a line for every picture that could not be read, by name.
+        features: (B, dim) of the readable ones, by ``Look.key`` and ``ORIGINAL``.
+        pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
+        seconds: of solving, by run.
+    """
+
+    names: list[str]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    pictures: dict[str, Tensor] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def seed_of(name: str) -> int:
+    """A picture's seed: of its simulated noise, its mask and its restoration, wherever and whenever it is run."""
+    return derived_seed(0, name)
+
+
+def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> Chunk:
+    """Degrade, restore and measure some pictures.
+
+    Args:
+        first: how many pictures come before these.
+    """
+    chunk = Chunk([source.name for source in sources])
+    originals, measurements, degraded = [], [], []
+    for source in sources:
+        try:
+            picture = images.decode(source.read(), source.name)
+            problem = pose(task, picture, bench.prior.image_shape, seed=seed_of(source.name))
+        except (ImageError, OSError) as error:
+            chunk.failed[source.name] = str(error)
+            continue
+        assert problem.original is not None  # Task.simulate
+        originals.append(problem.original)
+        measurements.append(problem.measurement)
+        degraded.append(problem.degraded)
+    if not originals:
+        return chunk
+    names = [name for name in chunk.names if name not in chunk.failed]
+    clean = torch.stack(originals).to(bench.prior.device)
+    posterior = Restorer(bench.prior, eta=bench.eta, eta_b=bench.eta_b).posterior(stacked(measurements))
+    kept = max(min(bench.shown - first, len(names)), 0)
+    _keep(chunk, ORIGINAL, clean, kept)
+    _keep(chunk, "degraded", torch.stack(degraded), kept)
+    if bench.features is not None:
+        chunk.features[ORIGINAL] = bench.features(clean, names).cpu()
+    for run in bench.runs:
+        _measure_run(bench, run, posterior, clean, names, kept, chunk)
+    for row in chunk.rows:
+        row["task"] = task.name
+    return chunk
+
+
+def _measure_run(
+    bench: Bench, run: Run, posterior: DDRM, clean: Tensor, names: list[str], kept: int, chunk: Chunk
+) -> None:
+    synchronise(clean.device)
+    begun = time.perf_counter()
+    looks, final = follow(run, posterior, [seed_of(name) for name in names])
+    synchronise(clean.device)
+    chunk.seconds[run.name] = time.perf_counter() - begun
+    for look, restored in looks.items():
+        scores = {"psnr": psnr(restored, clean), "mse_to_final": _mse(restored, final)}
+        if bench.ssim:
+            scores["ssim"] = ssim(restored, clean)
+        if bench.lpips is not None:
+            scores["lpips"] = bench.lpips(restored, clean)
+            scores["lpips_to_final"] = bench.lpips(restored, final)
+        if bench.features is not None:
+            chunk.features[look.key] = bench.features(restored, names).cpu()
+        columns = {metric: values.tolist() for metric, values in scores.items()}
+        for i, name in enumerate(names):
+            told = {metric: values[i] for metric, values in columns.items()}
+            chunk.rows.append({"image": name, "run": run.name, "kind": look.kind, "nfe": look.nfe, **told})
+        _keep(chunk, look.key, restored, kept)
+
+
+def _mse(restored: Tensor, final: Tensor) -> Tensor:
+    return (restored.clamp(0, 1) - final.clamp(0, 1)).double().square().mean(dim=(1, 2, 3))
+
+
+def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:
+    if count:
+        chunk.pictures[key] = (pictures[:count].clamp(0, 1) * 255).round().byte().cpu()
+
+
+def stacked(measurements: Sequence[Measurement]) -> Measurement:
+    """Measurements of one image each, by operators that differ at most in their mask, as one batch."""
+    y = torch.cat([measurement.y for measurement in measurements])
+    operator = measurements[0].operator
+    if isinstance(operator, Inpainting):
+        masks = torch.stack([measurement.operator.singular_values for measurement in measurements])
+        operator = Inpainting(operator.image_shape, masks)
+    return Measurement(y, operator, measurements[0].sigma)

@@ -1,0 +1,101 @@
+"""``restore-bench``: the options of its commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restoration import console
+from restoration.interrupt import INTERRUPTED
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
+)
+
+Data = Annotated[
+    list[Path], typer.Option("--data", help="Folder or uncompressed tar of clean pictures; repeatable.")
+]
+Prior = Annotated[str, typer.Option(metavar="NAME|PATH|ID", help="As for restore.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder; what is there is gone on with.")
+]
+Limit = Annotated[int | None, typer.Option(help="Only so many pictures, the first by name.")]
+Fit = Annotated[bool, typer.Option("--fit", help="Crop and shrink every picture to the prior's size.")]
+Batch = Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")]
+FidWeights = Annotated[
+    Path | None, typer.Option(help="torch-fidelity's Inception weights, where they cannot be fetched.")
+]
+LpipsWeights = Annotated[
+    Path | None, typer.Option(help="torchvision's AlexNet weights, where they cannot be fetched.")
+]
+Workers = Annotated[str, typer.Option(metavar="here|ray[:N]", help="Where to measure.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
+
+
+@app.callback()
+def restore_bench() -> None:
+    """Measure restorations as the paper does, and what "anytime" is worth."""
+
+
+@app.command()
+def table2(
+    data: Data,
+    output: Output,
+    prior: Prior = "celebahq-256",
+    tasks: Annotated[
+        str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")
+    ] = "denoise,sr16,colorize,inpaint",
+    outer: Annotated[int, typer.Option(help="Outer steps.")] = 3,
+    inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    fid_weights: FidWeights = None,
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """The paper's Table 2: PSNR and FID of nested previews and of plain DDRM, beside the paper's numbers."""
+    if outer < 1 or inner < 1:
+        raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+    from benchmarks import table2 as command
+    from benchmarks.setup import Options
+
+    options = Options(
+        data=tuple(data),
+        prior=prior,
+        output=output,
+        limit=limit,
+        fit=fit,
+        batch=batch,
+        device=device,
+        precision=precision,
+        fid_weights=fid_weights,
+        lpips_weights=lpips_weights,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    finished, summaries = command.measure(options, tasks.split(","), outer, inner)
+    if not finished.complete:
+        return INTERRUPTED
+    _tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
+    return 0
+
+
+def _tell(file: Path, lines: list[str]) -> None:
+    from nested.files import atomic_write
+
+    text = "\n".join(lines) + "\n"
+    atomic_write(file, lambda stream: stream.write(text.encode()))
+    typer.echo(text, nl=False)
+
+
+def script() -> None:
+    """The console script."""
+    console.script("restore-bench", app)

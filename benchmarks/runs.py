@@ -1,0 +1,92 @@
+"""Solver runs to be compared, and what each would have returned had it been stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nested import NestedDiffusion
+from solvers import DDRM, NoiseSource
+
+Kind = Literal["returned", "newest", "drawn"]
+KINDS: tuple[Kind, ...] = ("returned", "newest", "drawn")
+"""The newest end of an inner run, or before the first one the newest x̂₀: what the paper calls anytime; the newest
+x̂₀ at all, as the paper's Fig. 4; what ``restore`` shows, which draws an unfinished x̂₀ towards the measurement."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to spend network evaluations.
+
+    Args:
+        name: of its rows in every table.
+        allocation: inner steps of every outer step; a single number is plain DDRM.
+        points: numbers of evaluations at which it is looked at, rising.
+        kinds: what is looked at there.
+    """
+
+    name: str
+    allocation: tuple[int, ...]
+    points: tuple[int, ...]
+    kinds: tuple[Kind, ...] = ("returned",)
+
+    def __post_init__(self) -> None:
+        if not self.points or list(self.points) != sorted(set(self.points)) or self.points[0] < 1:
+            raise ValueError(f"{self.name}: points must be rising numbers of evaluations: got {self.points}")
+        if self.points[-1] > sum(self.allocation):
+            raise ValueError(f"{self.name}: {sum(self.allocation)} evaluations do not reach {self.points[-1]}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Where a picture of a run was taken."""
+
+    run: str
+    kind: Kind
+    nfe: int
+
+    @property
+    def key(self) -> str:
+        """As in files."""
+        return f"{self.run}|{self.kind}|{self.nfe}"
+
+
+def plain(total: int, points: tuple[int, ...], kinds: tuple[Kind, ...] = ("returned",)) -> Run:
+    """One DDRM run of so many evaluations."""
+    return Run(f"plain {total}", (total,), points, kinds)
+
+
+def nested(allocation: tuple[int, ...], points: tuple[int, ...], kinds: tuple[Kind, ...] = ("returned",)) -> Run:
+    """Nested DDRM: named "nested 3x10" where all inner runs are equally long, else "nested 16,8,6"."""
+    equal = len(set(allocation)) == 1
+    name = f"{len(allocation)}x{allocation[0]}" if equal else ",".join(map(str, allocation))
+    return Run(f"nested {name}", allocation, points, kinds)
+
+
+def follow(run: Run, posterior: DDRM, seeds: list[int]) -> tuple[dict[Look, Tensor], Tensor]:
+    """Pictures (B, C, H, W) in [0, 1] units, unclipped, at every look, and the final ones.
+
+    Image i depends on ``seeds[i]`` alone.
+    """
+    nested = NestedDiffusion(posterior, run.allocation)
+    noise = NoiseSource(seeds, posterior.measurement.y.device)
+    start = nested.start(posterior.initial(nested.schedule.K, noise), noise)
+    looks: dict[Look, Tensor] = {}
+    returned: Tensor | None = None
+    final = torch.empty(0)
+    for estimate in nested.run(start):
+        returned = estimate.x0 if estimate.complete else returned
+        final = estimate.x0
+        if estimate.nfe not in run.points:
+            continue
+        for kind in run.kinds:
+            x0 = estimate.x0
+            if kind == "returned" and returned is not None:
+                x0 = returned
+            elif kind == "drawn":
+                x0 = posterior.preview(x0) if returned is None else returned
+            looks[Look(run.name, kind, estimate.nfe)] = (x0 + 1) / 2
+    return looks, (final + 1) / 2

@@ -1,0 +1,165 @@
+"""From a command's options to a bench and a results folder: what the benchmark commands share."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from benchmarks.campaign import Job, Measurer, carry_out, check_sizes, here, jobs
+from benchmarks.chunk import Bench, Chunk
+from benchmarks.metrics.availability import available
+from benchmarks.metrics.features import Features, FeatureSpace
+from benchmarks.metrics.inception import InceptionFeatures
+from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.prior_features import PriorFeatures
+from benchmarks.results import Results
+from benchmarks.runs import Run
+from restoration.interrupt import Interrupt
+from restoration.priors import DiffusionPrior, load_prior
+from restoration.sources import Source, find
+from restoration.tasks import Task
+
+
+@dataclass(frozen=True)
+class Options:
+    """What every measuring command asks its user for."""
+
+    data: tuple[Path, ...]
+    prior: str
+    output: Path
+    limit: int | None = None
+    fit: bool = False
+    batch: int = 32
+    device: str = "auto"
+    precision: str = "auto"
+    fid_weights: Path | None = None
+    lpips_weights: Path | None = None
+    workers: str = "here"
+    overwrite: bool = False
+    eta: float = 0.85
+    eta_b: float = 1.0
+    shown: int = 6
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a measuring command leaves to those that draw conclusions."""
+
+    results: Results
+    space: FeatureSpace
+    notes: tuple[str, ...]
+    complete: bool
+
+
+def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tuple[Run, ...]) -> Finished:
+    """Measure every task on every picture, but for what an earlier call has measured.
+
+    Raises:
+        RestorationError, ValueError: it cannot be done; the message is one line.
+    """
+    if options.batch < 1 or (options.limit is not None and options.limit < 1):
+        raise ValueError(f"--batch and --limit must be at least 1: got {options.batch} and {options.limit}")
+    sources = _unique(find(options.data))[: options.limit]
+    prior = load_prior(options.prior, options.device, options.precision)
+    if not options.fit:
+        check_sizes(sources, prior.image_shape[1:])
+    bench, notes = build_bench(options, prior, runs)
+    assert bench.features is not None
+    config = _config(command, options, bench, tasks)
+    results = Results(options.output, config, overwrite=options.overwrite)
+    asked = [replace(task, fit=options.fit) for task in tasks.values()]
+    todo = jobs(asked, sources, options.batch, results)
+    complete = _watched(todo, _measurer(options, bench), results, len(sources) * len(tasks))
+    return Finished(results, bench.features.space, notes, complete)
+
+
+def build_bench(options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]) -> tuple[Bench, tuple[str, ...]]:
+    """The metrics that can be had here, and a line for each that cannot."""
+    can = available(
+        prior=True, fid_weights=options.fid_weights, lpips_weights=options.lpips_weights, download=True
+    )
+    features: Features
+    if can["FID"]:
+        features = InceptionFeatures(options.fid_weights, prior.device)
+    else:
+        features = PriorFeatures(prior)
+    lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] else None
+    notes = tuple(str(can[metric]) for metric in ("FID", "LPIPS") if not can[metric])
+    bench = Bench(prior, runs, options.eta, options.eta_b, features, lpips, shown=options.shown)
+    return bench, notes
+
+
+def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]) -> dict[str, Any]:
+    prior = bench.prior
+    return {
+        "command": command,
+        "data": [path.resolve().name for path in options.data],
+        "fit": options.fit,
+        "batch": options.batch,
+        "prior": prior.name,
+        "prior fingerprint": prior.fingerprint,
+        "image shape": list(prior.image_shape),
+        "eta": bench.eta,
+        "eta_b": bench.eta_b,
+        "runs": [[run.name, list(run.allocation), list(run.points), list(run.kinds)] for run in bench.runs],
+        "features": None if bench.features is None else vars(bench.features.space),
+        "lpips": bench.lpips is not None,
+        "values": "floats in [0, 1], clamped for every metric; features of uint8",
+        "seeds": "of each picture's name",
+        "device": str(prior.device.type),
+        "hardware": hardware(prior.device),
+        "torch": torch.__version__,
+        "nested-restoration": version("nested-restoration"),
+    }
+
+
+def _measurer(options: Options, bench: Bench) -> Measurer:
+    if options.workers == "here":
+        return here(bench)
+    raise ValueError(f"--workers must be here or ray[:N]: got {options.workers!r}")
+
+
+def _unique(sources: list[Source]) -> list[Source]:
+    """Sources under names of their own: a picture's seed is its name's."""
+    names = [source.name for source in sources]
+    twice = next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None
+    if twice is not None:
+        raise ValueError(f"two pictures are called {twice}: a picture's seed is made of its name")
+    return sources
+
+
+def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) -> bool:
+    """Measure with a bar, until done (true) or a Ctrl-C (false)."""
+    console, interrupt = Console(stderr=True), Interrupt()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f} of {task.total:.0f}"),
+    )
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+    left = sum(len(job.sources) for job in todo)
+    if left < total:
+        console.print(f"{total - left} of {total} restorations are there already", highlight=False)
+    with interrupt.heard(), bar:
+        shown = bar.add_task("", total=total, completed=total - left)
+
+        def watch(job: Job, chunk: Chunk) -> bool:
+            bar.update(shown, advance=len(job.sources), description=job.task.name)
+            return interrupt.asked
+
+        carry_out(todo, measurer, results, watch)
+    return not interrupt.asked
+
+
+def hardware(device: torch.device) -> str:
+    """What it ran on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"

@@ -1,0 +1,116 @@
+"""The paper's Table 2: nested previews at 10, 20 and 30 evaluations beside plain DDRM, on four tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks import paper
+from benchmarks.runs import Look, Run, nested, plain
+from benchmarks.setup import Finished, Options, measure_all
+from benchmarks.summary import TaskSummary, summarise
+
+CLOSE = {"PSNR": 0.3, "FID": 1.0}
+"""How far from the paper a number may be to be called equal: seeds, masks and the test images differ."""
+
+
+def runs(outer: int, inner: int) -> tuple[Run, Run]:
+    """Nested, and plain DDRM of as many evaluations, looked at after every inner run's worth."""
+    points = tuple(inner * (i + 1) for i in range(outer))
+    return (
+        nested((inner,) * outer, points),
+        plain(outer * inner, points, ("returned", "drawn")),
+    )
+
+
+def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple[Finished, list[TaskSummary]]:
+    """Measure, or go on, and summarise.
+
+    Raises:
+        RestorationError, ValueError: one line.
+    """
+    unknown = [name for name in tasks if name not in paper.TASKS]
+    if unknown:
+        raise ValueError(f"--tasks must be among {', '.join(paper.TASKS)}: got {unknown[0]!r}")
+    pinned = replace(options, eta=paper.ETA, eta_b=paper.ETA_B)
+    finished = measure_all("table2", pinned, {name: paper.TASKS[name] for name in tasks}, runs(outer, inner))
+    return finished, [summarise(finished.results, task, finished.space) for task in tasks]
+
+
+def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: int) -> list[str]:
+    """Markdown lines: our numbers, the paper's beside them, and what to make of the differences."""
+    config = finished.results.config
+    whole, single = runs(outer, inner)
+    looks = [Look(whole.name, "returned", nfe) for nfe in whole.points]
+    end = Look(single.name, "returned", single.points[-1])
+    early = [Look(single.name, kind, nfe) for kind in ("returned", "drawn") for nfe in single.points[:-1]]
+    as_paper = (outer, inner) == (paper.OUTER, paper.INNER)
+    same = as_paper and "celeba" in config["prior"] and config["image shape"][1:] == [256, 256]
+    distance = finished.space.frechet_name
+    lines: list[str] = []
+    for metric, told in (("PSNR", paper.PSNR), (distance, paper.FID)):
+        head = [f"{metric} {'↑ dB' if metric == 'PSNR' else '↓'}"]
+        head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
+        head += [f"plain x̂₀ {look.nfe}" if look.kind == "returned" else f"drawn {look.nfe}" for look in early]
+        rows = [
+            [summary.task, *(f"{value(summary, look, metric):.2f}" for look in [*looks, end, *early])]
+            for summary in summaries
+        ]
+        lines += [*markdown(head, rows), ""]
+        if not as_paper:
+            continue
+        rows = []
+        for summary in summaries:
+            ours = [value(summary, look, metric) for look in [*looks, end]]
+            theirs = told[summary.task]
+            cells = [
+                f"{b:.2f} ({a - b:+.2f}: {verdict(a - b, metric, same)})"
+                for a, b in zip(ours, theirs, strict=True)
+            ]
+            gap, wanted = ours[-2] - ours[-1], theirs[-2] - theirs[-1]
+            rows.append([summary.task, *cells, f"{gap:+.2f}", f"{wanted:+.2f}"])
+        head = [f"the paper's {'PSNR' if metric == 'PSNR' else 'FID'} (ours − it)"]
+        head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
+        lines += [*markdown([*head, "nested − plain at the end, ours", "the paper's"], rows), ""]
+    return lines + conditions(finished, summaries)
+
+
+def value(summary: TaskSummary, look: Look, metric: str) -> float:
+    """One cell."""
+    if metric == "PSNR":
+        return summary.means[look]["psnr"].mean
+    return summary.distances[look].value
+
+
+def verdict(difference: float, metric: str, same: bool) -> str:
+    """What a difference to the paper says, where it says anything."""
+    if not same or metric not in CLOSE:
+        return "not comparable"
+    if abs(difference) <= CLOSE[metric]:
+        return "equal"
+    better = difference > 0 if metric == "PSNR" else difference < 0
+    return "better" if better else "worse"
+
+
+def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
+    """Under which everything was measured, and what could not be."""
+    config = finished.results.config
+    few = min((summary.images for summary in summaries), default=0)
+    height, width = config["image shape"][1:]
+    lines = [
+        f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
+        f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of the pictures' names; "
+        f"{config['hardware']}, torch {config['torch']}."
+    ]
+    any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
+    if any_distance is not None and not any_distance.reliable:
+        lines.append(f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a row only.")
+    lines += [f"{note}." for note in finished.notes]
+    for summary in summaries:
+        for line in summary.failed.values():
+            lines.append(f"{summary.task}: left out on both sides: {line}")
+    return lines
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
