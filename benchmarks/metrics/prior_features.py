@@ -1,0 +1,78 @@
+"""The diffusion prior's own bottleneck as features, where Inception's weights are not to be had."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from benchmarks.metrics.errors import MetricError
+from benchmarks.metrics.features import FeatureSpace
+from benchmarks.metrics.pixels import check_images, to_uint8
+from restoration.priors import DiffusionPrior
+from solvers import NoiseSource
+
+LEVEL = 50
+
+
+class PriorFeatures:
+    """TODO"""
+
+    def __init__(self, prior: DiffusionPrior, k: int = LEVEL) -> None:
+        block = prior.network.mid_block
+        if block is None:
+            raise MetricError(f"{prior.name}: its network has no mid-block to take features from")
+        if not 1 <= k <= prior.schedule.K:
+            raise ValueError(f"k must be from 1 to {prior.schedule.K}: got {k}")
+        self.prior, self.k = prior, k
+        dim = prior.network.config.block_out_channels[-1]
+        self.space = FeatureSpace("prior", dim, f"mid-block, k = {k}, noise by name, {prior.fingerprint}")
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, names: Sequence[str]) -> Tensor:
+        """(B, dim) float32 on the prior's device; see ``Features``.
+
+        Raises:
+            ValueError: images of other channels than the prior's, or smaller than it; not one name an image.
+        """
+        check_images(images)
+        channels, height, width = self.prior.image_shape
+        if images.shape[1] != channels or images.shape[2] < height or images.shape[3] < width:
+            raise ValueError(
+                f"images must have {channels} channels and at least {height}×{width} pixels for the features of "
+                f"{self.prior.name}: got {tuple(images.shape)}"
+            )
+        if len(names) != len(images):
+            raise ValueError(f"names must be one an image: got {len(names)} for {len(images)}")
+        noise = NoiseSource([_seed(name) for name in names]).normal(images.shape).to(self.prior.device)
+        alpha_bar = self.prior.schedule.alpha_bar(self.k)
+        clean = to_uint8(images.to(self.prior.device)).float() / 127.5 - 1
+        x_k = math.sqrt(alpha_bar) * clean + math.sqrt(1 - alpha_bar) * noise
+        rows, columns = _starts(images.shape[2], height), _starts(images.shape[3], width)
+        windows = [x_k[:, :, top : top + height, left : left + width] for top in rows for left in columns]
+        return torch.stack([self._bottleneck(window) for window in windows]).mean(dim=0)
+
+    def _bottleneck(self, x_k: Tensor) -> Tensor:
+        """(B, dim): the mid-block's output for (B, C, H, W) of the prior's size, averaged over space."""
+        network, label = self.prior.network, self.prior.class_label
+        labels = None if label is None else torch.full((len(x_k),), label, device=x_k.device)
+        kept: list[Tensor] = []
+        hook = network.mid_block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        try:  # forward, not the call: a compiled network would pass by the hook
+            network.forward(x_k.to(network.dtype), self.k - 1, class_labels=labels)
+        finally:
+            hook.remove()
+        return kept[0].float().mean(dim=(2, 3))
+
+
+def _starts(size: int, window: int) -> list[int]:
+    """Where windows begin along a side: as few as cover it, evenly spread."""
+    count = math.ceil(size / window)
+    return [round(i * (size - window) / max(count - 1, 1)) for i in range(count)]
+
+
+def _seed(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
