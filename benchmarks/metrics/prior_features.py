@@ -59,13 +59,25 @@ class PriorFeatures:
         """(B, dim): the mid-block's output for (B, C, H, W) of the prior's size, averaged over space."""
         network, label = self.prior.network, self.prior.class_label
         labels = None if label is None else torch.full((len(x_k),), label, device=x_k.device)
-        kept: list[Tensor] = []
-        hook = network.mid_block.register_forward_hook(lambda module, inputs, output: kept.append(output))
+        hook = network.mid_block.register_forward_hook(_stop)
         try:  # forward, not the call: a compiled network would pass by the hook
             network.forward(x_k.to(network.dtype), self.k - 1, class_labels=labels)
+        except _Reached as reached:
+            return reached.output.float().mean(dim=(2, 3))
         finally:
             hook.remove()
-        return kept[0].float().mean(dim=(2, 3))
+        raise MetricError(f"{self.prior.name}: its network passes its own mid-block by")
+
+
+class _Reached(Exception):  # noqa: N818 - it is no error
+    """The bottleneck's output is there, and the larger half of the network need not run."""
+
+    def __init__(self, output: Tensor) -> None:
+        self.output = output
+
+
+def _stop(module: torch.nn.Module, inputs: tuple[object, ...], output: Tensor) -> None:
+    raise _Reached(output)
 
 
 def _starts(size: int, window: int) -> list[int]:

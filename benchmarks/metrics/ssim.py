@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -43,5 +45,6 @@ def ssim(restored: Tensor, original: Tensor) -> Tensor:
     return torch.tensor(scores, dtype=torch.float64)
 
 
-def _pixels(images: Tensor) -> Tensor:
-    return images.detach().cpu().double().clamp(0, 1)
+def _pixels(images: Tensor) -> npt.NDArray[np.float64]:
+    pixels: npt.NDArray[np.float64] = images.detach().cpu().double().clamp(0, 1).numpy()
+    return pixels

@@ -14,9 +14,6 @@ from torch import Tensor
 
 from benchmarks.metrics.errors import MetricError
 from restoration.errors import PriorError
-from restoration.priors.catalogue import Known
-from restoration.priors.download import fetch
-from restoration.priors.reading import read_tensors
 
 PATIENCE = 8.0
 """Seconds until a server that has not answered counts as out of reach, name lookup included."""
@@ -60,6 +57,9 @@ class Weights:
             if not given.is_file():
                 raise MetricError(f"{given}: no such file ({self.option})")
             return given
+        from restoration.priors.catalogue import Known  # restoration.priors is slow to import
+        from restoration.priors.download import fetch
+
         target = self.cached
         if not target.is_file():
             try:
@@ -83,6 +83,8 @@ class Weights:
 
 def load(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, read with ``weights_only``: nothing in it runs. MetricError for any other file."""
+    from restoration.priors.reading import read_tensors  # as above
+
     try:
         return read_tensors(path)
     except PriorError as error:

@@ -62,7 +62,7 @@ def mosaic(pictures: Tensor, side: int) -> Tensor:
 
 
 def test_it_orders_noise_blur_and_mosaics_by_their_strength(prior: DiffusionPrior) -> None:
-    features, originals = PriorFeatures(prior), portraits(24)
+    features, originals = PriorFeatures(prior), portraits(12)
     reference = statistics(features, originals)
     noise = torch.randn(originals.shape, generator=torch.Generator().manual_seed(1))
     for worse in (
