@@ -97,9 +97,9 @@ def test_the_kernel_distance_is_the_mmd_summed_by_hand() -> None:
 
     within = sum(kernel(z[i], z[j]) for z in (x, y) for i in range(5) for j in range(5) if i != j) / 20
     expected = within - 2 * sum(kernel(a, b) for a in x for b in y) / 25
-    found = kernel_distance(sample(x), sample(y), subsets=3)
-    assert found.value == pytest.approx(expected, rel=1e-12)  # a subset of all five is all five
-    assert found.spread == pytest.approx(0, abs=1e-12)
+    found = kernel_distance(sample(x), sample(y), subsets=3)  # a subset of all five is all five
+    assert found.value == pytest.approx(expected, abs=1e-5)  # kernels reach 20, and float32 keeps 1e-7 of that
+    assert found.spread == pytest.approx(0, abs=1e-5)
     assert found.name == "KD-test"
 
 
