@@ -18,8 +18,8 @@ def ssim(restored: Tensor, original: Tensor) -> Tensor:
 
     Those are a Gaussian window of σ = 1.5 cut at 11×11, K₁ = 0.01, K₂ = 0.03, population covariances, a data
     range of 1; the map is averaged without its outer 5 pixels and over channels, as ``restore --simulate`` does.
-    Both are (B, C, H, W), clamped to [0, 1] and not rounded. It runs on the CPU: about 8 ms an RGB image of
-    64×64.
+    Both are (B, C, H, W), clamped to [0, 1] and not rounded. It runs on the CPU, 2 ms an RGB image of
+    64×64, 22 ms one of 256×256.
 
     Raises:
         ValueError: no images, not of one shape, or smaller than the window.

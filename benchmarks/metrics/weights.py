@@ -123,8 +123,8 @@ def _knock(url: str) -> None:
 
 def _reason(error: Exception) -> str:
     """What went wrong, of the system's words or, of our own download, those in its brackets."""
-    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
-    text = str(reason or error)
+    reason = getattr(error, "reason", error)  # an URLError's is often another OSError
+    text = str(getattr(reason, "strerror", None) or reason)
     if isinstance(error, PriorError):
         text = text.partition("(")[2].partition("): get ")[0] or text
     return " ".join(text.split())
