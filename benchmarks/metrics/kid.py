@@ -56,4 +56,5 @@ def _mmd(x: _Points, y: _Points) -> float:
 
 
 def _kernel(x: _Points, y: _Points) -> _Points:
-    return (x @ y.T * (1.0 / x.shape[1]) + 1) ** 3
+    kernel: _Points = (x @ y.T * (1.0 / x.shape[1]) + 1) ** 3
+    return kernel
