@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.metrics import psnr as metrics
 from degradations import Measurement
 from nested import NestedDiffusion, uniform
 from restoration.priors import load_prior
@@ -70,9 +71,8 @@ def batched(measurements: list[Measurement]) -> Measurement:
 
 
 def psnr(original: Tensor, restored: Tensor) -> float:
-    """Mean over pictures (B, C, H, W) of dB, on floats clamped to [0, 1]."""
-    mse = ((restored.cpu().clamp(0, 1) - original) ** 2).mean(dim=(1, 2, 3)).double()
-    return float((-10 * mse.log10()).mean())
+    """Mean over pictures (B, C, H, W) of ``benchmarks.metrics.psnr``."""
+    return float(metrics.psnr(restored.cpu(), original).mean())
 
 
 def row(posterior: DDRM, originals: Tensor) -> dict[str, float]:
