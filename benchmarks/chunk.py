@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ class Chunk:
         features: (B, dim) of the readable ones, by ``Look.key`` and ``ORIGINAL``.
         pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
         seconds: of solving, by run.
+        hardware: on which it was measured.
     """
 
     names: list[str]
@@ -68,6 +70,7 @@ class Chunk:
     features: dict[str, Tensor] = field(default_factory=dict)
     pictures: dict[str, Tensor] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    hardware: str = ""
 
 
 def seed_of(name: str) -> int:
@@ -81,7 +84,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
     Args:
         first: how many pictures come before these.
     """
-    chunk = Chunk([source.name for source in sources])
+    chunk = Chunk([source.name for source in sources], hardware=hardware(bench.prior.device))
     originals, measurements, degraded = [], [], []
     for source in sources:
         try:
@@ -142,6 +145,13 @@ def _mse(restored: Tensor, final: Tensor) -> Tensor:
 def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:
     if count:
         chunk.pictures[key] = (pictures[:count].clamp(0, 1) * 255).round().byte().cpu()
+
+
+def hardware(device: torch.device) -> str:
+    """What it runs on, in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {device.type}"
 
 
 def stacked(measurements: Sequence[Measurement]) -> Measurement:

@@ -141,9 +141,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return load_file(path)
+        tensors: dict[str, Any] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete it and its .json to measure it again") from None
+    return tensors
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -85,12 +84,11 @@ def build_bench(options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]) 
     can = available(
         prior=True, fid_weights=options.fid_weights, lpips_weights=options.lpips_weights, download=True
     )
-    features: Features
-    if can["FID"]:
-        features = InceptionFeatures(options.fid_weights, prior.device)
-    else:
-        features = PriorFeatures(prior)
-    lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] else None
+    here_too = (
+        can["FID"] or options.fid_weights is not None
+    )  # weights that were given and do not load are an error
+    features: Features = InceptionFeatures(options.fid_weights, prior.device) if here_too else PriorFeatures(prior)
+    lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] or options.lpips_weights else None
     notes = tuple(str(can[metric]) for metric in ("FID", "LPIPS") if not can[metric])
     bench = Bench(prior, runs, options.eta, options.eta_b, features, lpips, shown=options.shown)
     return bench, notes
@@ -114,7 +112,6 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
         "values": "floats in [0, 1], clamped for every metric; features of uint8",
         "seeds": "of each picture's name",
         "device": str(prior.device.type),
-        "hardware": hardware(prior.device),
         "torch": torch.__version__,
         "nested-restoration": version("nested-restoration"),
     }
@@ -156,10 +153,3 @@ def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) 
 
         carry_out(todo, measurer, results, watch)
     return not interrupt.asked
-
-
-def hardware(device: torch.device) -> str:
-    """What it ran on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {device.type}, {torch.get_num_threads()} threads"

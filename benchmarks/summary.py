@@ -46,6 +46,7 @@ class TaskSummary:
         means: by look and metric.
         distances: Fréchet distance to the originals, by look; empty without features.
         seconds: of solving, an image, by run.
+        hardware: on which.
     """
 
     task: str
@@ -54,6 +55,7 @@ class TaskSummary:
     means: dict[Look, dict[str, Mean]] = field(default_factory=dict)
     distances: dict[Look, Distance] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    hardware: set[str] = field(default_factory=set)
 
 
 def summarise(
@@ -71,6 +73,7 @@ def summarise(
     for chunk in results.chunks(task, features=space is not None):
         summary.images += len(chunk.names) - len(chunk.failed)
         summary.failed |= chunk.failed
+        summary.hardware.add(chunk.hardware)
         for run, spent in chunk.seconds.items():
             seconds[run].append(spent)
         for row in chunk.rows:

@@ -68,9 +68,11 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
             ]
             gap, wanted = ours[-2] - ours[-1], theirs[-2] - theirs[-1]
             rows.append([summary.task, *cells, f"{gap:+.2f}", f"{wanted:+.2f}"])
-        head = [f"the paper's {'PSNR' if metric == 'PSNR' else 'FID'} (ours − it)"]
+        head = [f"the paper's {'PSNR' if metric == 'PSNR' else 'FID'}{' (ours − it: verdict)' if same else ''}"]
         head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
         lines += [*markdown([*head, "nested − plain at the end, ours", "the paper's"], rows), ""]
+    if as_paper and not same:
+        lines += ["Another prior, and other pictures than CelebA-HQ's: only the last two columns can be compared."]
     return lines + conditions(finished, summaries)
 
 
@@ -81,14 +83,14 @@ def value(summary: TaskSummary, look: Look, metric: str) -> float:
     return summary.distances[look].value
 
 
-def verdict(difference: float, metric: str, same: bool) -> str:
-    """What a difference to the paper says, where it says anything."""
+def _beside(ours: float, theirs: float, metric: str, same: bool) -> str:
+    """The paper's number and, where prior and pictures are the paper's, the difference and what it says."""
     if not same or metric not in CLOSE:
-        return "not comparable"
-    if abs(difference) <= CLOSE[metric]:
-        return "equal"
+        return f"{theirs:.2f}"
+    difference = ours - theirs
     better = difference > 0 if metric == "PSNR" else difference < 0
-    return "better" if better else "worse"
+    verdict = "equal" if abs(difference) <= CLOSE[metric] else "better" if better else "worse"
+    return f"{theirs:.2f} ({difference:+.2f}: {verdict})"
 
 
 def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
@@ -96,10 +98,11 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     config = finished.results.config
     few = min((summary.images for summary in summaries), default=0)
     height, width = config["image shape"][1:]
+    hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
     lines = [
         f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
         f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of the pictures' names; "
-        f"{config['hardware']}, torch {config['torch']}."
+        f"{hardware}, torch {config['torch']}."
     ]
     any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
     if any_distance is not None and not any_distance.reliable:
