@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.runs import Look, Run, nested, plain
+from benchmarks.paper import TASKS
+from benchmarks.runs import Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
-from benchmarks.table2 import conditions, markdown
-from benchmarks.paper import TASKS
 
 POINTS = 12
 """Points of a curve, evenly over the budget."""

@@ -62,10 +62,7 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
         for summary in summaries:
             ours = [value(summary, look, metric) for look in [*looks, end]]
             theirs = told[summary.task]
-            cells = [
-                f"{b:.2f} ({a - b:+.2f}: {verdict(a - b, metric, same)})"
-                for a, b in zip(ours, theirs, strict=True)
-            ]
+            cells = [_beside(a, b, metric, same) for a, b in zip(ours, theirs, strict=True)]
             gap, wanted = ours[-2] - ours[-1], theirs[-2] - theirs[-1]
             rows.append([summary.task, *cells, f"{gap:+.2f}", f"{wanted:+.2f}"])
         head = [f"the paper's {'PSNR' if metric == 'PSNR' else 'FID'}{' (ours − it: verdict)' if same else ''}"]
@@ -101,7 +98,7 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
     lines = [
         f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
-        f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of the pictures' names; "
+        f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of names; "
         f"{hardware}, torch {config['torch']}."
     ]
     any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
