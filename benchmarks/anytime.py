@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.markdown import conditions, markdown
 from benchmarks.paper import TASKS
-from benchmarks.runs import Run, nested, plain
+from benchmarks.runs import Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
 
@@ -62,3 +63,49 @@ def measure(
 def area(nfe: list[int], distance: list[float]) -> float:
     """Area under log distance against evaluations, by trapezia, from the first point to the last (Appendix A)."""
     return float(np.trapezoid(np.log(distance), nfe))
+
+
+def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
+    """Markdown lines: a curve a run, and what each run's curves enclose."""
+    lines: list[str] = []
+    for summary in summaries:
+        metrics = [name for name in ("psnr", "ssim", "lpips") if any(name in m for m in summary.means.values())]
+        distance = finished.space.frechet_name
+        for metric in [*metrics, distance]:
+            curves = curves_of(summary, metric)
+            points = sorted({nfe for curve in curves.values() for nfe in curve})
+            form = "{:.3g}" if metric == distance else "{:.3f}"
+            rows = [
+                [f"{run}, {kind}", *(form.format(curve[nfe]) for nfe in points)]
+                for (run, kind), curve in curves.items()
+            ]
+            lines += [f"{summary.task}: {metric}", "", *markdown(["evaluations", *map(str, points)], rows), ""]
+        lines += [f"{summary.task}: area under the curve of log {distance}, of what would be returned", ""]
+        lines += [*_areas(summary, distance), ""]
+    return lines + conditions(finished, summaries)
+
+
+def curves_of(summary: TaskSummary, metric: str) -> dict[tuple[str, str], dict[int, float]]:
+    """Means (or distances, by their name) by run and kind, then by evaluations."""
+    curves: dict[tuple[str, str], dict[int, float]] = {}
+    for look, means in summary.means.items():
+        mean = means[metric].mean if metric in means else summary.distances[look].value
+        curves.setdefault((look.run, look.kind), {})[look.nfe] = mean
+    return curves
+
+
+def _areas(summary: TaskSummary, distance: str) -> list[str]:
+    found: list[tuple[float, list[str]]] = []
+    for (run, kind), curve in curves_of(summary, distance).items():
+        if kind == "newest":
+            continue
+        points = sorted(curve)
+        enclosed = area(points, [curve[nfe] for nfe in points])
+        end = Look(run, "returned", points[-1])
+        psnr = summary.means.get(end, summary.means[Look(run, kind, points[-1])])["psnr"].mean
+        name = run if kind == "returned" else f"{run}, drawn"
+        found.append((enclosed, [name, f"{enclosed:.2f}", f"{curve[points[-1]]:.3g}", f"{psnr:.2f}"]))
+    best = min(enclosed for enclosed, _ in found)
+    for enclosed, row in found:
+        row[1] = f"**{row[1]}**" if enclosed == best else row[1]
+    return markdown(["run", "area ↓", f"{distance} at the end", "PSNR at the end, dB"], [row for _, row in found])

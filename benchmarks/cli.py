@@ -88,6 +88,71 @@ def table2(
     return 0
 
 
+@app.command()
+def anytime(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Annotated[str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")] = "inpaint",
+    total: Annotated[int, typer.Option(help="Evaluations to be split.")] = 60,
+    splits: Annotated[
+        str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is plain DDRM.")
+    ] = "1,2,3,4,6,12",
+    allocation: Annotated[
+        list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
+    ] = None,
+    eta: Annotated[float, typer.Option(help="DDRM's η.")] = 0.85,
+    eta_b: Annotated[float, typer.Option(help="DDRM's η_b.")] = 1.0,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    fid_weights: FidWeights = None,
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """Quality against evaluations for splits of one budget, and the area under the log FID curve."""
+    from benchmarks import anytime as command
+    from benchmarks.setup import Options
+
+    options = Options(
+        data=tuple(data),
+        prior=prior,
+        output=output,
+        limit=limit,
+        fit=fit,
+        batch=batch,
+        device=device,
+        precision=precision,
+        fid_weights=fid_weights,
+        lpips_weights=lpips_weights,
+        workers=workers,
+        overwrite=overwrite,
+        eta=eta,
+        eta_b=eta_b,
+    )
+    finished, summaries = command.measure(
+        options,
+        tasks.split(","),
+        total,
+        _numbers("--splits", splits),
+        tuple(_numbers("--allocation", text) for text in allocation or []),
+    )
+    if not finished.complete:
+        return INTERRUPTED
+    _tell(output / "anytime.md", command.tables(finished, summaries))
+    return 0
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
+
+
 def _tell(file: Path, lines: list[str]) -> None:
     from nested.files import atomic_write
 

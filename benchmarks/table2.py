@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks import paper
+from benchmarks.markdown import conditions, markdown
 from benchmarks.runs import Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
@@ -88,29 +89,3 @@ def _beside(ours: float, theirs: float, metric: str, same: bool) -> str:
     better = difference > 0 if metric == "PSNR" else difference < 0
     verdict = "equal" if abs(difference) <= CLOSE[metric] else "better" if better else "worse"
     return f"{theirs:.2f} ({difference:+.2f}: {verdict})"
-
-
-def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
-    """Under which everything was measured, and what could not be."""
-    config = finished.results.config
-    few = min((summary.images for summary in summaries), default=0)
-    height, width = config["image shape"][1:]
-    hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
-    lines = [
-        f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
-        f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of names; "
-        f"{hardware}, torch {config['torch']}."
-    ]
-    any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
-    if any_distance is not None and not any_distance.reliable:
-        lines.append(f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a row only.")
-    lines += [f"{note}." for note in finished.notes]
-    for summary in summaries:
-        for line in summary.failed.values():
-            lines.append(f"{summary.task}: left out on both sides: {line}")
-    return lines
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
-    """A table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
