@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.markdown import conditions, markdown
 from benchmarks.paper import TASKS
-from benchmarks.runs import Look, Run, nested, plain
+from benchmarks.runs import Kind, Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
 
@@ -85,9 +85,9 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     return lines + conditions(finished, summaries)
 
 
-def curves_of(summary: TaskSummary, metric: str) -> dict[tuple[str, str], dict[int, float]]:
+def curves_of(summary: TaskSummary, metric: str) -> dict[tuple[str, Kind], dict[int, float]]:
     """Means (or distances, by their name) by run and kind, then by evaluations."""
-    curves: dict[tuple[str, str], dict[int, float]] = {}
+    curves: dict[tuple[str, Kind], dict[int, float]] = {}
     for look, means in summary.means.items():
         mean = means[metric].mean if metric in means else summary.distances[look].value
         curves.setdefault((look.run, look.kind), {})[look.nfe] = mean
