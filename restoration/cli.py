@@ -55,7 +55,7 @@ def restore(
     ] = False,
     overlap: Annotated[
         int | None,
-        typer.Option(help="Of the tiles of a large picture, in pixels.  [default: a quarter of a tile]"),
+        typer.Option(help="Of the tiles of a large picture, in pixels.  [default: an eighth of a tile]"),
     ] = None,
     tile_batch: Annotated[int, typer.Option(help="Tiles evaluated at once: less needs less memory.")] = 16,
     prior: Annotated[

@@ -26,7 +26,7 @@ class TiledPrior:
     Args:
         prior: what is known of H₀ × W₀ images.
         image_shape: (C, H, W) of the pictures, C as the prior's.
-        overlap: of neighbouring windows, in pixels, at least; None is a quarter of the window's smaller side.
+        overlap: of neighbouring windows, in pixels, at least; None is an eighth of the window's smaller side.
         tile_batch: windows evaluated at once. It bounds the memory and does not change the result (to rounding).
         shift: move the windows from level to level, so that no seam stays in its place; one window more a side.
 
@@ -41,7 +41,7 @@ class TiledPrior:
         image_shape: Sequence[int],
         overlap: int | None = None,
         tile_batch: int = TILE_BATCH,
-        shift: bool = False,
+        shift: bool = True,
     ) -> None:
         channels, height, width = prior.image_shape
         shape = tuple(image_shape)
@@ -153,7 +153,7 @@ def check_tiling(prior: Prior, overlap: int | None, tile_batch: int) -> int:
         raise ValueError(f"overlap must be from 0 to {side - 1} pixels for windows of {side}: got {overlap}")
     if tile_batch < 1:
         raise ValueError(f"tile_batch must be at least 1: got {tile_batch}")
-    return side // 4 if overlap is None else overlap
+    return side // 8 if overlap is None else overlap
 
 
 def prior_for(
