@@ -41,7 +41,7 @@ class TiledPrior:
         image_shape: Sequence[int],
         overlap: int | None = None,
         tile_batch: int = TILE_BATCH,
-        shift: bool = True,
+        shift: bool = False,
     ) -> None:
         channels, height, width = prior.image_shape
         shape = tuple(image_shape)

@@ -104,7 +104,7 @@ def test_a_picture_of_the_priors_size_gets_its_own_answer_bit_for_bit() -> None:
 
 
 def test_one_dimension_may_fit() -> None:
-    assert TiledPrior(Network(), (3, 8, 21), 3, shift=False).windows(5) == [(0, 0), (0, 4), (0, 9), (0, 13)]
+    assert TiledPrior(Network(), (3, 8, 21), 3).windows(5) == [(0, 0), (0, 4), (0, 9), (0, 13)]
 
 
 @pytest.mark.parametrize("shift", [False, True])
@@ -130,7 +130,7 @@ def test_the_network_gets_at_most_a_tile_batch_and_work_grows_with_the_pixels() 
     counts = []
     for side in (32, 64):
         network.batches.clear()
-        TiledPrior(network, (3, side, side), 2, tile_batch=5, shift=False).denoise(noise(2, 3, side, side), 9)
+        TiledPrior(network, (3, side, side), 2, tile_batch=5).denoise(noise(2, 3, side, side), 9)
         assert max(network.batches) == 5
         counts.append(sum(network.batches))
     assert counts[0] == 2 * 5 * 5  # (32 − 8)/6 + 1 windows a side
@@ -154,7 +154,7 @@ def test_what_changes_the_answer_changes_the_fingerprint() -> None:
         TiledPrior(Network(), (3, 20, 30), 3),
         TiledPrior(Network(), (3, 20, 30), 4),
         TiledPrior(Network(), (3, 30, 20), 3),
-        TiledPrior(Network(), (3, 20, 30), 3, shift=False),
+        TiledPrior(Network(), (3, 20, 30), 3, shift=True),
         TiledPrior(Network(slope=0.4), (3, 20, 30), 3),
     ]
     assert len({tiles.fingerprint for tiles in made}) == len(made)
