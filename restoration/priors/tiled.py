@@ -23,12 +23,18 @@ class TiledPrior:
     an evaluation of all windows counts as one (NFE). Work is proportional to the pixels; the network gets at most
     ``tile_batch`` windows at once. A picture of the prior's own size gets the prior's own answer, bit for bit.
 
+    Measured (``benchmarks.seams``; one photo at 320 × 256, 50 % inpainted, 3 × 5 evaluations, 64 × 64 windows of a
+    briefly trained photo prior): gradient energy on window borders against beside them, restored and clean, was
+    1.53 and 0.86 at overlap 0 (20 windows, 22.23 dB), 0.99 and 0.95 at overlap 8 (30 windows, 22.41 dB), and
+    shifted at overlap 8 1.13 and 1.14 (42 windows, 22.42 dB). So an eighth overlaps and nothing shifts by default.
+
     Args:
         prior: what is known of H₀ × W₀ images.
         image_shape: (C, H, W) of the pictures, C as the prior's.
         overlap: of neighbouring windows, in pixels, at least; None is an eighth of the window's smaller side.
         tile_batch: windows evaluated at once. It bounds the memory and does not change the result (to rounding).
-        shift: move the windows from level to level, so that no seam stays in its place; one window more a side.
+        shift: move the windows from level to level, so that no seam stays in its place; one window more along each
+            side. With faces-64, far from its domain, it was worth 0.04 to 0.1 dB on photographs.
 
     Raises:
         ValueError: a shape that is smaller than the prior's or has other channels; an overlap that leaves a window
@@ -70,6 +76,11 @@ class TiledPrior:
         return str(getattr(self.prior, "name", type(self.prior).__name__))
 
     @property
+    def weights_sha256(self) -> str:
+        """The prior's; AttributeError where it has no weights."""
+        return str(getattr(self.prior, "weights_sha256"))  # noqa: B009  # no part of the protocol
+
+    @property
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers: the tile batch is no part of it."""
         identity = getattr(self.prior, "fingerprint", type(self.prior).__name__)
@@ -82,9 +93,11 @@ class TiledPrior:
     @torch.no_grad()
     def denoise(self, x_k: Tensor, k: int) -> Tensor:
         """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k; a function of x_k and k alone."""
-        height, width = self.prior.image_shape[1:]
-        if x_k.shape[-2:] == (height, width):
+        if tuple(x_k.shape[1:]) != self.image_shape:
+            raise ValueError(f"x_k must be (B, {', '.join(map(str, self.image_shape))}): got {tuple(x_k.shape)}")
+        if self.image_shape == tuple(self.prior.image_shape):
             return self.prior.denoise(x_k, k)
+        height, width = self.prior.image_shape[1:]
         tops, lefts = self._starts(k)
         across = [weights.to(x_k.device) for weights in blending(lefts, width, self.image_shape[2])]
         down = [weights.to(x_k.device)[:, None] for weights in blending(tops, height, self.image_shape[1])]

@@ -165,6 +165,7 @@ def test_it_passes_on_what_a_prior_tells() -> None:
     tiles = TiledPrior(Network(), (3, 20, 30))
     assert (tiles.name, tiles.device, tiles.overlap) == ("network", torch.device("cpu"), 1)
     assert tiles.schedule is Network.schedule
+    assert not hasattr(tiles, "weights_sha256")  # a network of no file
 
 
 def operators(shape: tuple[int, int, int]) -> list[SVDOperator]:
@@ -214,6 +215,11 @@ def test_a_stored_run_finds_its_tiles_again(tmp_path: Path) -> None:
     torch.testing.assert_close(other_batch, whole.image, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="another run"):
         restorer(overlap=4).restore(measurement, 3, 2, state=state)
+
+
+def test_images_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"x_k must be \(B, 3, 20, 17\): got \(1, 3, 20, 18\)"):
+        TiledPrior(Network(), (3, 20, 17)).denoise(noise(1, 3, 20, 18), 5)
 
 
 def test_tiles_count_as_one_evaluation() -> None:
