@@ -34,7 +34,7 @@ class TiledPrior:
         overlap: of neighbouring windows, in pixels, at least; None is an eighth of the window's smaller side.
         tile_batch: windows evaluated at once. It bounds the memory and does not change the result (to rounding).
         shift: move the windows from level to level, so that no seam stays in its place; one window more along each
-            side. With faces-64, far from its domain, it was worth 0.04 to 0.1 dB on photographs.
+            side. With faces-64, which knows no such photo, it was worth 0.04 (SR4) to 0.14 dB (inpainting).
 
     Raises:
         ValueError: a shape that is smaller than the prior's or has other channels; an overlap that leaves a window
