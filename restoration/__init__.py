@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from restoration.errors import RestorationError as RestorationError
     from restoration.priors import DiffusionPrior as DiffusionPrior
     from restoration.priors import GaussianPrior as GaussianPrior
+    from restoration.priors import TiledPrior as TiledPrior
     from restoration.priors import load_prior as load_prior
+    from restoration.priors import prior_for as prior_for
     from restoration.restorer import Preview as Preview
     from restoration.restorer import Restoration as Restoration
     from restoration.restorer import Restorer as Restorer
@@ -68,7 +70,7 @@ _HOMES = {
     ),
     "nested": ("Estimate", "NestedDiffusion", "NestedState", "uniform"),
     "restoration.errors": ("ImageError", "OutputError", "PriorError", "RestorationError"),
-    "restoration.priors": ("DiffusionPrior", "GaussianPrior", "load_prior"),
+    "restoration.priors": ("DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

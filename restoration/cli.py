@@ -49,8 +49,13 @@ def restore(
         ),
     ] = False,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Crop (with --simulate also shrink) to what the prior takes.")
+        bool, typer.Option("--fit", help="Crop (with --simulate also shrink) to the prior's size: no tiles.")
     ] = False,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Of the tiles of a large picture, in pixels.  [default: an eighth of a tile]"),
+    ] = None,
+    tile_batch: Annotated[int, typer.Option(help="Tiles evaluated at once: less needs less memory.")] = 16,
     prior: Annotated[
         str,
         typer.Option(
@@ -140,6 +145,8 @@ def restore(
             sigma=sigma,
             simulate=simulate,
             fit=fit,
+            overlap=overlap,
+            tile_batch=tile_batch,
             prior=prior,
             prior_config=config,
             class_label=class_label,

@@ -10,6 +10,7 @@ from restoration.errors import OutputError, RestorationError
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.job import Job, Settings, written
 from restoration.priors import DiffusionPrior, load_prior
+from restoration.priors.tiled import check_tiling
 from restoration.restorer import Restorer, check_limits
 from restoration.tasks import Task, known_pixels
 from solvers.noise import SEED_LIMIT
@@ -37,7 +38,8 @@ def run(settings: Settings) -> int:
     restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
     allocation = checked(steps, prior.schedule.K)
-    if task.factor > 1:
+    check_tiling(prior, settings.overlap, settings.tile_batch)
+    if task.factor > 1 and task.fit:
         SuperResolution(prior.image_shape, task.factor)  # says so where the factor does not divide
     interrupt, failed = Interrupt(), 0
     with Display(settings.json) as display, interrupt.heard():

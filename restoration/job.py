@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +18,10 @@ from restoration.display import Display
 from restoration.errors import OutputError, RestorationError
 from restoration.interrupt import Interrupt
 from restoration.outputs import Standing
-from restoration.priors import DiffusionPrior
+from restoration.priors import DiffusionPrior, TiledPrior, prior_for
+from restoration.priors.tiled import TILE_BATCH, check_tiling
 from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, resolve_seeds
+from restoration.scores import scores_of
 from restoration.tasks import Problem, Task, pose
 
 
@@ -35,6 +36,8 @@ class Settings:
     sigma: float | None = None
     simulate: bool = False
     fit: bool = False
+    overlap: int | None = None
+    tile_batch: int = TILE_BATCH
     prior: str = "faces-64"
     prior_config: Mapping[str, str] = field(default_factory=dict)
     class_label: int | None = None
@@ -113,10 +116,11 @@ class Job:
         problem = pose(self.task, picture, self.prior.image_shape, mask=self.mask, seed=seeds[0])
         for note in problem.notes:
             display.say(f"{file.name}: {note}")
+        restorer = self._restorer(file, problem)
         record = {**work, **limits, "seeds": list(seeds), **self._conditions()}
         display.begin(file.name, sum(self.allocation))
         try:
-            restoration = self.restorer.restore(
+            restoration = restorer.restore(
                 problem.measurement.expand(settings.samples),
                 allocation=self.allocation,
                 seeds=seeds,
@@ -131,7 +135,24 @@ class Job:
             raise ValueError(f"{settings.state}: {error}") from None
         finally:
             display.finish()
-        self._deliver(file, target, problem, restoration, record)
+        cropped = replace(
+            restoration,
+            image=problem.crop(restoration.image),
+            preview=_cropped(restoration.preview, problem),
+        )
+        self._deliver(file, target, problem, cropped, record)
+
+    def _restorer(self, file: Path, problem: Problem) -> Restorer:
+        """For images of the problem's shape: with the prior in tiles, which is told, where they are larger."""
+        settings = self.settings
+        shape = problem.measurement.operator.image_shape
+        prior = prior_for(self.prior, shape, settings.overlap, settings.tile_batch)
+        if not isinstance(prior, TiledPrior):
+            return self.restorer
+        _, height, width = self.prior.image_shape
+        count = len(prior.windows(self.prior.schedule.K))
+        self.display.say(f"{file.name}: {shape[2]}×{shape[1]} in {count} tiles of {width}×{height}")
+        return Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
 
     def _seeds(self) -> tuple[int, ...]:
         first = resolve_seeds(None, 1)[0] if self.settings.seed is None else self.settings.seed
@@ -154,6 +175,7 @@ class Job:
             "sigma": self.task.sigma or 0.0,
             "simulate": self.task.simulate,
             "fit": self.task.fit,
+            "overlap": check_tiling(self.prior, settings.overlap, settings.tile_batch),
             "mask_sha256": self.mask_sha256,
             "prior_sha256": self.prior.weights_sha256,
             "class_label": self.prior.class_label,
@@ -184,6 +206,7 @@ class Job:
     ) -> bool:
         """Show and store what a preview brings; whether to stop."""
         self.display.advance(preview, self.allocation, began.nfe if began else 0)
+        preview = _cropped(preview, problem)
         if preview.complete:
             path = None
             if self.settings.previews is not None:
@@ -242,7 +265,7 @@ class Job:
     ) -> None:
         scores: dict[str, float] = {}
         if problem.original is not None:
-            scores = _scores(problem.original, preview.image.mean(dim=0))
+            scores = scores_of(problem.original, preview.image.mean(dim=0))
         facts = {
             "input": str(file),
             "nfe": nfe,
@@ -267,6 +290,10 @@ class Job:
             self.display.say(f"{file.name}: stopped at {spent} ({why}), seed {more['seeds'][0]}{told}{arrow}")
 
 
+def _cropped(preview: Preview, problem: Problem) -> Preview:
+    return replace(preview, image=problem.crop(preview.image))
+
+
 def _standing(preview: Preview) -> dict[str, Any]:
     return {
         "nfe": preview.nfe,
@@ -274,23 +301,3 @@ def _standing(preview: Preview) -> dict[str, Any]:
         "outer_step": preview.outer_step,
         "complete": preview.complete,
     }
-
-
-def _scores(original: Tensor, image: Tensor) -> dict[str, float]:
-    """PSNR in dB and SSIM (Gaussian window, σ = 1.5, as Wang et al. 2004), both on floats in [0, 1].
-
-    Pictures smaller than that window, 11 pixels, have no SSIM.
-    """
-    from skimage.metrics import peak_signal_noise_ratio, structural_similarity  # slow to import
-
-    clean = original.clamp(0, 1).double().numpy()
-    restored = image.cpu().double().numpy()
-    psnr = peak_signal_noise_ratio(clean, restored, data_range=1)
-    scores = {"psnr": round(float(np.minimum(psnr, 100)), 4)}
-    if min(clean.shape[1:]) < 11:
-        return scores
-    ssim = structural_similarity(
-        clean, restored, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
-        use_sample_covariance=False,
-    )  # fmt: skip
-    return {**scores, "ssim": round(float(ssim), 5)}

@@ -21,11 +21,13 @@ from degradations import (
     simulate,
 )
 from restoration.errors import ImageError
+from restoration.frame import Frame
 from solvers import NoiseSource
 
 TASKS = ("denoise", "sr2", "sr4", "sr8", "sr16", "inpaint", "colorize")
 Shape = tuple[int, int, int]
 LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
+MOST_PIXELS = 64_000_000  # of a restored picture, as of one that is read
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Task:
         name: one of ``TASKS``, or "sr" with any other factor.
         sigma: standard deviation of the measurement's noise, [0, 1] units; needed for "denoise".
         simulate: pictures are clean and get degraded first.
-        fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes.
+        fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
 
     Raises:
         ValueError: an unknown name, or a sigma that is missing, negative or not finite.
@@ -70,27 +72,36 @@ class Problem:
     """What is to be restored.
 
     Args:
-        measurement: of one image, in [0, 1] units.
+        measurement: of one image, in [0, 1] units; its operator may be of a larger image than is wanted.
         original: (C, H, W) the clean picture, where the measurement was simulated.
         notes: what was done to the picture on the way, for the user.
+        frame: where the picture lies in the operator's image.
     """
 
     measurement: Measurement
     original: Tensor | None
     notes: tuple[str, ...]
+    frame: Frame
+
+    def crop(self, images: Tensor) -> Tensor:
+        """What is wanted (..., H, W) of images restored from the measurement."""
+        return self.frame.crop(images)
 
     @property
     def degraded(self) -> Tensor:
-        """The measurement as a picture (C, H, W) of the restored size: missing values are mid-grey."""
+        """The measurement as a picture (C, H, W) of the wanted size: missing values are mid-grey."""
         y, operator = self.measurement.y[0], self.measurement.operator
         channels, height, width = operator.image_shape
         if isinstance(operator, Inpainting):
-            return torch.where(operator.singular_values.expand_as(y) > 0, y, 0.5)
-        return functional.interpolate(y[None], (height, width)).expand(1, channels, -1, -1)[0]
+            return self.crop(torch.where(operator.singular_values.expand_as(y) > 0, y, 0.5))
+        return self.crop(functional.interpolate(y[None], (height, width)).expand(1, channels, -1, -1)[0])
 
 
 def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None = None, seed: int = 0) -> Problem:
     """The measurement that a picture is, or (``task.simulate``) that is made of it.
+
+    A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
+    clean picture, or what was measured. A larger one is left as it is, for a prior in tiles (``prior_for``).
 
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
@@ -100,7 +111,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
 
     Raises:
         ImageError: a picture or mask of a size that cannot be used.
-        ValueError: a mask that is missing or not wanted, a factor that does not divide the prior's size.
+        ValueError: a mask that is missing or not wanted; a factor that is too large or, with ``task.fit``, does
+            not divide the prior's size.
     """
     if mask is not None and task.name != "inpaint":
         raise ValueError(f"a mask is for inpaint: got one for {task.name}")
@@ -109,28 +121,34 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     if mask is not None and mask.shape[1:] != picture.shape[1:]:
         raise ImageError(f"the mask must have the picture's size, {_size(picture)}: got {_size(mask)}")
     channels, height, width = prior_shape
-    if task.factor > 1:
-        SuperResolution(prior_shape, task.factor)  # says so where the factor does not divide
     f = 1 if task.simulate else task.factor
     notes: list[str] = []
-    if tuple(picture.shape[1:]) != (height // f, width // f):
-        if not task.fit:
-            raise ImageError(_does_not_fit(task, picture, height // f, width // f, height, width))
-        size = _size(picture)
-        picture = _fit(picture, height // f, width // f, shrink=task.simulate)
-        mask = None if mask is None else _fit(mask, height // f, width // f, shrink=task.simulate)
-        how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-        notes.append(f"{how}, from {size} to {_size(picture)}")
+    if task.fit:
+        if task.factor > 1:
+            SuperResolution(prior_shape, task.factor)  # says so where the factor does not divide
+        if tuple(picture.shape[1:]) != (height // f, width // f):
+            size = _size(picture)
+            picture = _fit(picture, height // f, width // f, shrink=task.simulate)
+            mask = None if mask is None else _fit(mask, height // f, width // f, shrink=task.simulate)
+            how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
+            notes.append(f"{how}, from {size} to {_size(picture)}")
+    frame = _frame(task, picture, prior_shape)
     wanted = 1 if task.name == "colorize" and not task.simulate else channels
     picture, note = _with_channels(picture, wanted)
+    padded = frame.shrunk(f).pad(picture)
+    if frame.pads:
+        notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
     notes += note
-    operator = _operator(task, prior_shape, mask, seed)
+    known = None
+    if task.name == "inpaint":
+        known = frame.pad(_half_of_the_pixels(picture, seed) if mask is None else known_pixels(mask))
+    operator = _operator(task, (channels, frame.rows, frame.columns), known)
     sigma = task.sigma or 0.0
     if not task.simulate:
-        y = picture[None] * operator.singular_values if isinstance(operator, Inpainting) else picture[None]
-        return Problem(Measurement(y, operator, sigma), None, tuple(notes))
+        y = padded[None] * operator.singular_values if isinstance(operator, Inpainting) else padded[None]
+        return Problem(Measurement(y, operator, sigma), None, tuple(notes), frame)
     noise = NoiseSource([derived_seed(seed, "noise")])
-    return Problem(simulate(picture[None], operator, sigma, noise=noise), picture, tuple(notes))
+    return Problem(simulate(padded[None], operator, sigma, noise=noise), picture, tuple(notes), frame)
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -138,20 +156,36 @@ def derived_seed(seed: int, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose}".encode()).digest()[:7], "big")
 
 
-def _operator(task: Task, shape: Shape, mask: Tensor | None, seed: int) -> SVDOperator:
+def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
+    """Of the restored picture in one that the prior, in tiles, and the operator can take."""
+    scale = 1 if task.simulate else task.factor
+    height, width = picture.shape[1] * scale, picture.shape[2] * scale
+    if task.factor > min(height, width):
+        raise ValueError(
+            f"factor must be at most the picture's smaller side: got {task.factor} for {_size(picture)}"
+        )
+    frame = Frame.around(height, width, prior_shape[1:], task.factor)
+    if frame.rows * frame.columns > MOST_PIXELS:
+        raise ValueError(
+            f"factor must leave at most {MOST_PIXELS} pixels to restore: got {task.factor} for {_size(picture)}"
+        )
+    return frame
+
+
+def _operator(task: Task, shape: Shape, known: Tensor | None) -> SVDOperator:
+    if known is not None:
+        return Inpainting(shape, known)
     if task.name == "denoise":
         return Denoising(shape)
     if task.name == "colorize":
         return Colorization(shape)
-    if task.name == "inpaint":
-        return Inpainting(shape, _half_of_the_pixels(shape, seed) if mask is None else known_pixels(mask))
     return SuperResolution(shape, task.factor)
 
 
-def _half_of_the_pixels(shape: Shape, seed: int) -> Tensor:
+def _half_of_the_pixels(picture: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(derived_seed(seed, "mask"))
-    pixels = shape[1] * shape[2]
-    return (torch.randperm(pixels, generator=generator) >= pixels // 2).reshape(shape[1:])
+    rows, columns = picture.shape[1:]
+    return (torch.randperm(rows * columns, generator=generator) >= rows * columns // 2).reshape(rows, columns)
 
 
 def known_pixels(mask: Tensor, name: str = "the mask") -> Tensor:
@@ -186,15 +220,6 @@ def _fit(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
     if not shrink or (high, wide) == (height, width):
         return crop
     return functional.interpolate(crop[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-
-def _does_not_fit(task: Task, picture: Tensor, rows: int, columns: int, height: int, width: int) -> str:
-    takes = f"{columns}×{rows} pictures" + (f" for {task.name}" if task.factor > 1 else "")
-    fits = picture.shape[1] >= rows and picture.shape[2] >= columns
-    advice = f"--fit crops{' and shrinks' if task.simulate else ''} it" if fits else "it is too small"
-    return (
-        f"the picture is {_size(picture)}, but this prior makes {width}×{height} ones and takes {takes}; {advice}"
-    )
 
 
 def _size(picture: Tensor) -> str:

@@ -3,5 +3,6 @@
 from restoration.priors.diffusion import DiffusionPrior
 from restoration.priors.gaussian import GaussianPrior
 from restoration.priors.library import EMBEDDED, load_prior
+from restoration.priors.tiled import TiledPrior, prior_for
 
-__all__ = ["EMBEDDED", "DiffusionPrior", "GaussianPrior", "load_prior"]
+__all__ = ["EMBEDDED", "DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"]

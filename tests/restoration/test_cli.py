@@ -262,7 +262,7 @@ def test_overwriting_a_finished_run_with_a_state_redoes_it(folder: Path, capsys)
 
 
 def test_wrong_options_are_one_line_for_a_batch_too(folder: Path, capsys) -> None:
-    for wrong in (("--deadline", "0"), ("--max-nfe", "0"), ("--task", "sr7")):
+    for wrong in (("--deadline", "0"), ("--max-nfe", "0"), ("--overlap", "64"), ("--task", "sr7", "--fit")):
         code, _, err = restore("in.png", "small.png", "--task", "sr4", "-o", "d", *wrong, capsys=capsys)
         assert (code, err.count("\n")) == (2, 1)
 
@@ -296,6 +296,7 @@ def test_samples_their_mean_and_their_spread(folder: Path) -> None:
 def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     """Arguments, and what the one line must say."""
     Image.new("RGB", (1, 1)).save("one.png")
+    Image.new("RGB", (2, 2)).save("two.png")
     Image.linear_gradient("L").resize((32, 32)).save("mask32.png")
     Image.new("L", (64, 64), 255).save("white.png")
     Image.new("RGBA", (64, 64)).save("alpha.png")
@@ -315,10 +316,12 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "not an image": (("text.png", *sr4), "text.png"),
         "pipe": (("pipe.png", *sr4), "not a regular file"),
         "one pixel": (("one.png", *sr4), "one.png"),
-        "one pixel, fit": (("one.png", *sr4, "--fit", "--simulate"), "one.png"),
+        "small, fit": (("two.png", *sr4, "--fit"), "too small to fit"),
+        "smaller than the factor": (("two.png", *sr4, "--simulate"), "factor must be at most"),
         "alpha": (("alpha.png", *denoise), "alpha"),
         "NaN": (("nan.tif", *denoise), "nan.tif"),
-        "factor": (("in.png", "--task", "sr7", "--simulate", "-o", "out.png"), "factor must divide"),
+        "factor": (("in.png", "--task", "sr7", "--simulate", "--fit", "-o", "out.png"), "factor must divide"),
+        "large factor": (("in.png", "--task", "sr999", "-o", "out.png"), "factor must leave at most"),
         "mask size": (("in.png", *inpaint, "--mask", "mask32.png"), "mask must have the picture's size"),
         "white mask": (("in.png", *inpaint, "--mask", "white.png"), "white everywhere"),
         "no mask": (("in.png", *inpaint), "--mask"),
@@ -338,7 +341,9 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "outer": (("small.png", *sr4, "--outer", "0"), "at least 1"),
         "steps": (("small.png", *sr4, "--outer", "2", "--inner", "501"), "at most 500 steps"),
         "steps, vanilla": (("small.png", *sr4, "--outer", "3", "--inner", "334", "--vanilla"), "at most 1000"),
-        "size": (("grey.png", *sr4), "--fit"),
+        "overlap": (("in.png", *sr4, "--overlap", "64"), "overlap must be from 0 to 63 pixels"),
+        "negative overlap": (("in.png", *sr4, "--overlap", "-1"), "overlap must be from 0 to 63 pixels"),
+        "tile batch": (("in.png", *sr4, "--tile-batch", "0"), "tile_batch must be at least 1"),
         "eta": (("small.png", *sr4, "--eta", "2"), "eta must be"),
         "deadline": (("small.png", *sr4, "--deadline", "0"), "deadline must be"),
         "max nfe": (("small.png", *sr4, "--max-nfe", "0"), "max_nfe must be"),

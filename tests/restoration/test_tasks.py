@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,7 +94,12 @@ def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
         (lambda: Task("denoise", 25), "got 25; on a scale of 255 that is 0.098"),
         (lambda: pose(Task("inpaint"), picture(16, 16), PRIOR), "needs a mask"),
         (lambda: pose(Task("sr2"), picture(8, 8), PRIOR, mask=hole()), "a mask is for inpaint"),
-        (lambda: pose(Task("sr3"), picture(5, 5), PRIOR), "factor must divide"),
+        (lambda: pose(Task("sr3", fit=True), picture(5, 5), PRIOR), "factor must divide"),
+        (
+            lambda: pose(Task("sr9", simulate=True), picture(8, 20), PRIOR),
+            "at most .* smaller side: got 9 for 20×8",
+        ),
+        (lambda: pose(Task("sr999"), picture(9, 9), PRIOR), "factor must leave at most 64000000 pixels"),
     ],
 )
 def test_wrong_arguments_are_named(make, message: str) -> None:
@@ -104,10 +110,6 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
 @pytest.mark.parametrize(
     ("task", "given", "mask", "message"),
     [
-        (Task("denoise", 0.1), picture(20, 16), None, "is 16×20, but this prior makes 16×16 ones.*--fit crops it"),
-        (Task("sr2"), picture(16, 16), None, "takes 8×8 pictures for sr2"),
-        (Task("sr2", simulate=True), picture(20, 16), None, "--fit crops and shrinks it"),
-        (Task("denoise", 0.1), picture(8, 8), None, "it is too small"),
         (Task("denoise", 0.1, fit=True), picture(8, 40), None, "too small to fit: 40×8"),
         (
             Task("inpaint"),
@@ -119,6 +121,73 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
         (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "nowhere half white"),
     ],
 )
-def test_pictures_that_do_not_fit_are_told_what_would(task, given, mask, message: str) -> None:
+def test_pictures_and_masks_of_unusable_sizes_are_told(task, given, mask, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         pose(task, given, PRIOR, mask=mask)
+
+
+def reflected(image: torch.Tensor, rows: int, columns: int, top: int, left: int) -> torch.Tensor:
+    """By hand: numpy's own reflection, which also goes on beyond one picture."""
+    height, width = image.shape[1:]
+    around = ((0, 0), (top, rows - height - top), (left, columns - width - left))
+    return torch.from_numpy(np.pad(image.numpy(), around, mode="reflect"))
+
+
+def test_a_large_picture_is_left_whole() -> None:
+    for task, given, shape in [
+        (Task("denoise", 0.1), picture(40, 21), (3, 40, 21)),
+        (Task("sr4"), picture(5, 11), (3, 20, 44)),
+        (Task("colorize"), picture(17, 30, 1), (3, 17, 30)),
+        (Task("inpaint", simulate=True), picture(16, 33), (3, 16, 33)),
+        (Task("sr3", simulate=True), picture(18, 30), (3, 18, 30)),
+    ]:
+        problem = pose(task, given, PRIOR)
+        assert problem.measurement.operator.image_shape == problem.degraded.shape == shape
+        assert problem.notes == ()
+
+
+@pytest.mark.parametrize("side", [(6, 20), (1, 1), (40, 3)])
+def test_what_was_measured_is_padded_by_its_reflection(side: tuple[int, int]) -> None:
+    given, (height, width) = picture(*side), side
+    rows, columns = max(height, 16), max(width, 16)
+    problem = pose(Task("denoise", 0.1), given, PRIOR)
+    padded = reflected(given, rows, columns, (rows - height) // 2, (columns - width) // 2)
+    assert problem.measurement.y[0].equal(padded)
+    assert problem.crop(problem.measurement.y)[0].equal(given)
+    assert problem.degraded.equal(given)
+    assert problem.notes == (
+        f"padded by reflection, from {width}×{height} to {columns}×{rows}; the result is cropped back",
+    )
+
+
+def test_a_factor_that_does_not_divide_pads_the_clean_picture_and_keeps_its_blocks() -> None:
+    clean = picture(21, 30)
+    problem = pose(Task("sr4", simulate=True), clean, PRIOR)
+    assert problem.original is not None
+    assert problem.original.equal(clean)
+    y, operator = problem.measurement.y, problem.measurement.operator
+    assert operator.image_shape == (3, 24, 32)
+    assert y.equal(operator(reflected(clean, 24, 32, 0, 0)[None]))
+    # blocks that lie in the picture are those of the picture itself
+    whole = clean[:, :20, :28].unfold(1, 4, 4).unfold(2, 4, 4).mean(dim=(3, 4))
+    torch.testing.assert_close(y[0, :, :5, :7], whole)
+    assert problem.degraded.shape == clean.shape
+
+
+def test_a_small_measured_picture_keeps_its_blocks_in_the_middle() -> None:
+    problem = pose(Task("sr4"), picture(2, 9), PRIOR)
+    assert problem.measurement.operator.image_shape == (3, 16, 36)
+    assert problem.measurement.y[0].equal(reflected(picture(2, 9), 4, 9, 1, 0))
+    assert problem.crop(torch.rand(2, 3, 16, 36)).shape == (2, 3, 8, 36)
+    assert pose(Task("sr3"), picture(5, 5), PRIOR).measurement.operator.image_shape == (3, 18, 18)
+
+
+def test_picture_and_mask_are_padded_alike() -> None:
+    given, mask = picture(10, 16), torch.zeros(1, 10, 16)
+    mask[:, :3, 5:9] = 1
+    problem = pose(Task("inpaint"), given, PRIOR, mask=mask)
+    known = problem.measurement.operator.singular_values > 0
+    assert known.equal(reflected(mask, 16, 16, 3, 0) < 0.5)
+    torch.testing.assert_close(problem.measurement.y[0], reflected(given, 16, 16, 3, 0) * known)
+    simulated = pose(Task("inpaint", simulate=True), given, PRIOR)
+    assert float(simulated.crop(simulated.measurement.operator.singular_values).mean()) == 0.5
