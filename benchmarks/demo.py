@@ -87,7 +87,8 @@ def main(
     atomic_write(output / "contact-sheet.png", lambda file: sheet.save(file, "PNG"))
     console.print(f"{output / 'contact-sheet.png'} written, {time.perf_counter() - start:.0f} s", highlight=False)
     console.print(
-        f"Try: .venv/bin/restore {output / 'face.png'} --task sr4 --simulate --fit -o {output / 'sr4.png'}",
+        f"Try: .venv/bin/restore {output / 'face.png'} --task sr4 --simulate --fit --prior faces-64 "
+        f"-o {output / 'sr4.png'}",
         highlight=False,
     )
 

@@ -59,7 +59,7 @@ def crop(picture: Tensor, width: int, height: int) -> Tensor:
 
 def main(
     photo: Annotated[Path, typer.Argument(help="A picture without degradation.")],
-    prior: Annotated[str, typer.Option(help="Embedded prior, or a diffusers folder.")] = "faces-64",
+    prior: Annotated[str, typer.Option(help="Embedded prior, or a diffusers folder.")] = "photos-64",
     width: Annotated[int, typer.Option(help="Of the centre that is used; 4 divides it.")] = 232,
     height: Annotated[int, typer.Option(help="Of the centre that is used; 4 divides it.")] = 176,
     tasks: Annotated[str, typer.Option(help="Parted by commas.")] = "inpaint,sr4,denoise",

@@ -62,7 +62,7 @@ def restore(
             metavar="NAME|PATH|ID",
             help="A name (--list-priors), a checkpoint file, a diffusers folder, or a hub id.",
         ),
-    ] = "faces-64",
+    ] = "photos-64",
     prior_config: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),

@@ -54,5 +54,5 @@ def _mendable(name: str, error: Exception) -> str | None:
         return str(error)
     # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU's allocator raises
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
-        return "not enough memory for this; use fewer --samples, a smaller --tile-batch or --batch, or a smaller prior"
+        return "not enough memory for this; use fewer --samples, a smaller --tile-batch or --batch, or prior"
     return None

@@ -38,7 +38,7 @@ class Settings:
     fit: bool = False
     overlap: int | None = None
     tile_batch: int = TILE_BATCH
-    prior: str = "faces-64"
+    prior: str = "photos-64"
     prior_config: Mapping[str, str] = field(default_factory=dict)
     class_label: int | None = None
     precision: str = "auto"
@@ -152,6 +152,11 @@ class Job:
         _, height, width = self.prior.image_shape
         count = len(prior.windows(self.prior.schedule.K))
         self.display.say(f"{file.name}: {shape[2]}×{shape[1]} in {count} tiles of {width}×{height}")
+        if self.prior.crops is False:
+            self.display.say(
+                f"{file.name}: {self.prior.name} knows whole pictures, not parts of them: better --fit, "
+                "or a prior trained on crops, as photos-64 is"
+            )
         return Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
 
     def _seeds(self) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ from solvers import NoiseSchedule
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 """File names of weights in diffusers format, the better first."""
+FACTS = "training.json"
+"""What ``restore-train`` tells programs of a prior."""
 MOST_STEPS = 100_000
 NETWORKS = {"UNet2DModel": UNet2DModel, "GuidedUNet2DModel": GuidedUNet2DModel}
 
@@ -41,6 +43,7 @@ class DiffusionPrior:
         weights_sha256: of its weights and configuration, so that a result can be traced to it; computed from the
             weights if not given.
         class_label: which class a class-conditional network shall restore, 0 … classes − 1; None for others.
+        crops: whether it was trained on crops, and so fits tiles, or on whole pictures; None if that is not known.
 
     Raises:
         ValueError: a prediction that is not known; a class label that is missing, out of range, or not called for.
@@ -54,6 +57,7 @@ class DiffusionPrior:
         name: str = "network",
         weights_sha256: str = "",
         class_label: int | None = None,
+        crops: bool | None = None,
     ) -> None:
         if prediction not in get_args(Prediction):
             raise ValueError(f"prediction must be one of {get_args(Prediction)}: got {prediction!r}")
@@ -63,6 +67,7 @@ class DiffusionPrior:
         self.schedule = schedule
         self.prediction = prediction
         self.name = name
+        self.crops = crops
         self.weights_sha256 = weights_sha256 or _sha256(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -142,7 +147,14 @@ class DiffusionPrior:
             )
         told = json.dumps([settings, scheduler], sort_keys=True)
         digest = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
-        return cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label)
+        return cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label, _crops(folder))
+
+
+def _crops(folder: Path) -> bool | None:
+    """What a folder that ``restore-train`` wrote says of its training pictures."""
+    told = folder / FACTS
+    crops = read_json(told).get("crop") if told.is_file() else None
+    return crops if isinstance(crops, bool) else None
 
 
 def check_class_label(class_label: int | None, classes: int | None) -> None:

@@ -12,8 +12,6 @@ import torch
 from restoration.training.objective import LEVELS
 
 ByLevel = dict[int, tuple[float, float]]
-FACTS = "training.json"
-"""The same facts for programs."""
 
 
 @dataclass

@@ -14,10 +14,11 @@ from diffusers import UNet2DModel
 from restoration.errors import ImageError, OutputError
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.priors import DiffusionPrior, load_prior
+from restoration.priors.diffusion import FACTS
 from restoration.priors.library import resolve_device
 from restoration.sources import find
 from restoration.training import presets
-from restoration.training.card import FACTS, Facts, hardware
+from restoration.training.card import Facts, hardware
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.display import Display
 from restoration.training.objective import Objective
