@@ -123,7 +123,7 @@ def _measure_run(
     synchronise(clean.device)
     chunk.seconds[run.name] = time.perf_counter() - begun
     for look, restored in looks.items():
-        scores = {"psnr": psnr(restored, clean), "mse_to_final": _mse(restored, final)}
+        scores = {"psnr": psnr(restored, clean), "rmse_to_final": _rmse(restored, final)}
         if bench.ssim:
             scores["ssim"] = ssim(restored, clean)
         if bench.lpips is not None:
@@ -138,8 +138,8 @@ def _measure_run(
         _keep(chunk, look.key, restored, kept)
 
 
-def _mse(restored: Tensor, final: Tensor) -> Tensor:
-    return (restored.clamp(0, 1) - final.clamp(0, 1)).double().square().mean(dim=(1, 2, 3))
+def _rmse(restored: Tensor, final: Tensor) -> Tensor:
+    return (restored.clamp(0, 1) - final.clamp(0, 1)).double().square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:

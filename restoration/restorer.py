@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,6 +16,12 @@ from torch import Tensor
 from degradations import Measurement
 from nested import Estimate, NestedDiffusion, NestedState, uniform
 from solvers import DDRM, NoiseSource, Prior
+
+if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
+    from restoration.priors.calibration import Calibration, Change
+
+ETA, ETA_B = 0.85, 1.0
+"""DDRM's, as its paper's; with others a preview's expected change was not measured."""
 
 
 class StoppedBy(StrEnum):
@@ -37,6 +44,8 @@ class Preview:
         complete: the inner run has ended: the image is a sample, not a blurred mean.
         elapsed: seconds since the stream started.
         state: where the run can go on from.
+        expected_change: RMSE, in [0, 1] units, by which the run's end is expected to differ from it; None where
+            that was not measured for the prior and a measurement like this.
     """
 
     image: Tensor
@@ -46,6 +55,7 @@ class Preview:
     complete: bool
     elapsed: float
     state: NestedState
+    expected_change: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +89,7 @@ class Restorer:
         eta, eta_b: DDRM's, 0 … 1.
     """
 
-    def __init__(self, prior: Prior, solver: str = "ddrm", eta: float = 0.85, eta_b: float = 1.0) -> None:
+    def __init__(self, prior: Prior, solver: str = "ddrm", eta: float = ETA, eta_b: float = ETA_B) -> None:
         if solver != "ddrm":
             raise ValueError(f"solver must be 'ddrm': got {solver!r}")
         for name, value in (("eta", eta), ("eta_b", eta_b)):
@@ -132,7 +142,10 @@ class Restorer:
             state = nested.start(posterior.initial(nested.schedule.K, noise), noise)
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
-        return self._stream(nested, state, nested.run(state), deadline, max_nfe)
+        calibration: Calibration | None = getattr(self.prior, "calibration", None)
+        as_measured = calibration is not None and (self.eta, self.eta_b) == (ETA, ETA_B)
+        change = calibration.change(measurement) if calibration and as_measured else None
+        return self._stream(nested, state, nested.run(state), deadline, max_nfe, change)
 
     def restore(
         self,
@@ -184,11 +197,28 @@ class Restorer:
         estimates: Iterator[Estimate],
         deadline: float | None,
         max_nfe: int | None,
+        change: Change | None,
     ) -> Generator[Preview, None, StoppedBy]:
+        first = nested.allocation[0]
+
+        def expected(nfe: int, complete: bool) -> float | None:
+            if change is None or not (complete or nfe < first):  # later x̂₀ are not shown, nor measured
+                return None
+            return change.at(nfe, nested.total_nfe, first, complete)
+
         start = before = time.perf_counter()
         fastest = math.inf
         if state.x0 is not None:
-            yield Preview(_shown(state.x0), state.nfe, nested.total_nfe, state.outer_step, True, 0.0, state)
+            yield Preview(
+                _shown(state.x0),
+                state.nfe,
+                nested.total_nfe,
+                state.outer_step,
+                True,
+                0.0,
+                state,
+                expected(state.nfe, True),
+            )
             if state.finished:
                 return StoppedBy.FINISHED
             if max_nfe is not None and state.nfe >= max_nfe:
@@ -209,6 +239,7 @@ class Restorer:
                 estimate.complete,
                 elapsed,
                 estimate.state,
+                expected(nfe, estimate.complete),
             )
             if nfe == estimate.total_nfe:
                 break
@@ -218,8 +249,8 @@ class Restorer:
             if nfe > state.nfe + 1 or image.device.type == "cpu":
                 fastest = min(fastest, now - before)
             before = time.perf_counter()
-            expected = 0.0 if fastest == math.inf else fastest
-            if deadline is not None and before - start + expected >= deadline:
+            next_takes = 0.0 if fastest == math.inf else fastest
+            if deadline is not None and before - start + next_takes >= deadline:
                 return StoppedBy.DEADLINE
         return StoppedBy.FINISHED
 
@@ -246,6 +277,7 @@ def _shown(x0: Tensor) -> Tensor:
 
 
 def synchronise(device: torch.device) -> None:
+    """Wait for what an accelerator was told to do, so that time can be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

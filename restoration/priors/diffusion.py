@@ -15,6 +15,7 @@ from diffusers.utils import logging
 from torch import Tensor
 
 from restoration.errors import PriorError, first_line
+from restoration.priors.calibration import Calibration
 from restoration.priors.reading import read_json, sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
@@ -68,6 +69,7 @@ class DiffusionPrior:
         self.prediction = prediction
         self.name = name
         self.crops = crops
+        self.calibration: Calibration | None = None
         self.weights_sha256 = weights_sha256 or _sha256(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from restoration.errors import PriorError, first_line
+from restoration.priors.calibration import Calibration
 from restoration.priors.catalogue import KNOWN, recognise
 from restoration.priors.diffusion import DiffusionPrior, refuse_latent_pipeline
 from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
@@ -81,6 +82,7 @@ def load_prior(
                 f"{path}: a folder in diffusers format has its configuration: got {', '.join(config)}"
             )
         prior = DiffusionPrior.from_folder(path, name, where, kind, class_label)
+        prior.calibration = Calibration.load(path)
     else:
         prior = _from_checkpoint(path, name, where, kind, class_label, config or {})
     # 5 to 16 % faster on 2 CPU cores (3.7 M parameters at 64 px, 114 M at 256 px); inputs follow the weights

@@ -76,6 +76,11 @@ class TiledPrior:
         return str(getattr(self.prior, "name", type(self.prior).__name__))
 
     @property
+    def calibration(self) -> object:
+        """The prior's; None where it has none."""
+        return getattr(self.prior, "calibration", None)
+
+    @property
     def weights_sha256(self) -> str:
         """The prior's; AttributeError where it has no weights."""
         return str(getattr(self.prior, "weights_sha256"))  # noqa: B009  # no part of the protocol

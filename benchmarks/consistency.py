@@ -1,0 +1,105 @@
+"""How far previews are from the end of their own run: the paper's Appendix B, and a calibration made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from benchmarks.markdown import conditions, markdown
+from benchmarks.paper import TASKS
+from benchmarks.runs import Run, nested
+from benchmarks.setup import Finished, Options, measure_all
+from benchmarks.summary import Mean, TaskSummary, summarise
+from nested.files import atomic_write
+
+TOTAL = 30
+SPLITS = (2, 3, 5, 6, 10)
+"""Outer steps; of three, every evaluation is looked at, of the others the ends of inner runs."""
+DETAILED = 3
+
+
+def runs() -> tuple[Run, ...]:
+    """Splits of ``TOTAL`` evaluations, looked at as ``restore`` shows them."""
+    made = []
+    for outer in SPLITS:
+        inner = TOTAL // outer
+        points = range(1, TOTAL + 1) if outer == DETAILED else range(inner, TOTAL + 1, inner)
+        made.append(nested((inner,) * outer, tuple(points), ("drawn",)))
+    return tuple(made)
+
+
+def measure(options: Options, tasks: list[str]) -> tuple[Finished, list[TaskSummary]]:
+    """Measure, or go on, and summarise.
+
+    Raises:
+        RestorationError, ValueError: one line.
+    """
+    unknown = [name for name in tasks if name not in TASKS]
+    if unknown:
+        raise ValueError(f"--tasks must be among {', '.join(TASKS)}: got {unknown[0]!r}")
+    finished = measure_all("consistency", options, {name: TASKS[name] for name in tasks}, runs())
+    return finished, [summarise(finished.results, task) for task in tasks]
+
+
+def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
+    """Markdown lines: mean and spread over pictures of the distance to the final result."""
+    lines: list[str] = []
+    for summary in summaries:
+        for metric, title in (
+            ("rmse_to_final", "RMSE to the end, [0, 1] units"),
+            ("lpips_to_final", "LPIPS to the end"),
+        ):
+            rows = []
+            for run in runs():
+                inner = run.allocation[0]
+                ends = {nfe: _mean(summary, run, nfe, metric) for nfe in run.points if nfe % inner == 0}
+                cells = {nfe: f"{mean.mean:.4f} ± {mean.std:.4f}" for nfe, mean in ends.items() if mean.values}
+                if cells:
+                    rows.append([run.name, ", ".join(f"{nfe}: {cell}" for nfe, cell in cells.items())])
+            if rows:
+                lines += [
+                    f"{summary.task}: {title}, mean ± std over pictures",
+                    "",
+                    *markdown(["run", "by evaluations"], rows),
+                    "",
+                ]
+    return lines + conditions(finished, summaries)
+
+
+def calibrate(finished: Finished, summaries: list[TaskSummary], file: Path) -> None:
+    """Write what ``restoration.calibration`` reads."""
+    config = finished.results.config
+    told: dict[str, Any] = {
+        "prior fingerprint": config["prior fingerprint"],
+        "pictures": min(summary.images for summary in summaries),
+        "data": config["data"],
+        "tasks": {summary.task: _points(summary) for summary in summaries},
+    }
+    text = json.dumps(told, indent=1) + "\n"
+    atomic_write(file, lambda stream: stream.write(text.encode()))
+
+
+def _points(summary: TaskSummary) -> dict[str, Any]:
+    complete: dict[float, list[float]] = {1.0: [0.0]}
+    running: list[tuple[float, float]] = []
+    for run in runs():
+        inner = run.allocation[0]
+        for nfe in run.points:
+            rmse = _mean(summary, run, nfe, "rmse_to_final").mean
+            if nfe % inner == 0 and nfe < TOTAL:
+                complete.setdefault(nfe / TOTAL, []).append(rmse)
+            elif nfe < inner:
+                running.append((nfe / inner, rmse))
+    ends = sorted((share, math.fsum(values) / len(values)) for share, values in complete.items())
+    return {"sigma": TASKS[summary.task].sigma or 0.0, "complete": _rounded(ends), "running": _rounded(running)}
+
+
+def _rounded(points: list[tuple[float, float]]) -> list[list[float]]:
+    return [[round(x, 4), round(y, 5)] for x, y in points]
+
+
+def _mean(summary: TaskSummary, run: Run, nfe: int, metric: str) -> Mean:
+    means = next((m for look, m in summary.means.items() if (look.run, look.nfe) == (run.name, nfe)), {})
+    return means.get(metric, Mean())

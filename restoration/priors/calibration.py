@@ -1,0 +1,89 @@
+"""How much a preview is still expected to change, as it was measured for a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution
+from restoration.errors import PriorError
+from restoration.priors.reading import read_json
+
+FILE = "calibration.json"
+"""Beside a prior's weights; ``restore-bench consistency --calibrate`` writes it."""
+QUIET = 0.05
+"""σ up to which the noiseless calibration of a task other than denoising holds, [0, 1] units."""
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """RMSE, in [0, 1] units, between a preview and the end of its own run, for one task.
+
+    Args:
+        complete: (share of all evaluations spent, RMSE), of previews at the end of an inner run.
+        running: (share of the first inner run, RMSE), of previews before it has ended.
+        sigma: of the measurements' noise, [0, 1] units.
+    """
+
+    complete: Points
+    running: Points
+    sigma: float = 0.0
+
+    def at(self, nfe: int, total_nfe: int, first: int, complete: bool) -> float:
+        """Interpolated between what was measured."""
+        points, share = (self.complete, nfe / total_nfe) if complete else (self.running, nfe / first)
+        return float(np.interp(share, [x for x, _ in points], [y for _, y in points]))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is expected of previews with one prior, by task."""
+
+    tasks: Mapping[str, Change]
+
+    @classmethod
+    def load(cls, folder: Path) -> Calibration | None:
+        """Of a prior's folder; None where nothing was measured.
+
+        Raises:
+            PriorError: a file that is none of ours.
+        """
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        try:
+            told = read_json(path)["tasks"]
+            return cls({name: _change(values) for name, values in told.items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PriorError(f"{path} is no calibration: {error!r}") from None
+
+    def change(self, measurement: Measurement) -> Change | None:
+        """Of restoring that measurement ([0, 1] units); None where nothing like it was measured."""
+        found = self.tasks.get(_task(measurement) or "")
+        sigma = float(
+            measurement.sigma if isinstance(measurement.sigma, (int, float)) else measurement.sigma.max()
+        )
+        if found is None:
+            return None
+        like = found.sigma / 2 <= sigma <= found.sigma * 2 if found.sigma else sigma <= QUIET
+        return found if like else None
+
+
+def _change(values: Mapping[str, Any]) -> Change:
+    points = {kind: [(float(x), float(y)) for x, y in values[kind]] for kind in ("complete", "running")}
+    return Change(points["complete"], points["running"], float(values["sigma"]))
+
+
+def _task(measurement: Measurement) -> str | None:
+    operator = measurement.operator
+    if isinstance(operator, SuperResolution):
+        return f"sr{operator.factor}"
+    if isinstance(operator, Inpainting):
+        known = float(operator.singular_values.float().mean())
+        return "inpaint" if 0.25 <= known <= 0.75 else None  # measured at one half
+    return {Denoising: "denoise", Colorization: "colorize"}.get(type(operator))
