@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -28,17 +28,17 @@ class Inner(Protocol):
         ...
 
 
-def ddim_mean(x0: Tensor, epsilon: Tensor, alpha_bar_next: Tensor, spread: Tensor) -> Tensor:
-    """√ᾱ' x̂₀ + √(1−ᾱ'−s²) ε̂, in the order of diffusers' DDIMScheduler. ᾱ' and s: float32 scalars on the CPU."""
-    direction: Tensor = (1 - alpha_bar_next - spread**2) ** 0.5 * epsilon
-    return alpha_bar_next**0.5 * x0 + direction
+def ddim(
+    x0: Tensor, epsilon: Tensor, alpha_bar: Tensor, alpha_bar_next: Tensor, eta: float, draw: Callable[[], Tensor]
+) -> Tensor:
+    """√ᾱ' x̂₀ + √(1−ᾱ'−s²) ε̂ + s ξ with s = η √((1−ᾱ')/(1−ᾱ)) √(1−ᾱ/ᾱ'), in the order of diffusers' DDIMScheduler.
 
-
-def ddim_spread(alpha_bar: Tensor, alpha_bar_next: Tensor, eta: float) -> Tensor:
-    """s = η √((1−ᾱ')/(1−ᾱ)) √(1−ᾱ/ᾱ'). Source: Song et al., DDIM, 2021, equation 16."""
-    variance = (1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_next)
-    spread: Tensor = eta * variance**0.5
-    return spread
+    ᾱ, ᾱ' are float32 scalars on the CPU: no device is waited for. ``draw`` makes ξ and is called only where s > 0.
+    Source: Song et al., DDIM, 2021, equations 12 and 16.
+    """
+    spread = eta * ((1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_next)) ** 0.5
+    moved: Tensor = alpha_bar_next**0.5 * x0 + (1 - alpha_bar_next - spread**2) ** 0.5 * epsilon
+    return moved + spread * draw() if spread > 0 else moved
 
 
 def normal(x: Tensor, generator: Generators) -> Tensor:
@@ -71,9 +71,7 @@ class DDIMInner:
             x0, epsilon = a**0.5 * x - b**0.5 * output, a**0.5 * output + b**0.5 * x
         if self.config.clip_sample:
             x0 = x0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
-        spread = ddim_spread(a, a_next, self.config.inner_eta)
-        moved = ddim_mean(x0, epsilon, a_next, spread)
-        return (moved + spread * normal(x, generator) if spread > 0 else moved), x0
+        return ddim(x0, epsilon, a, a_next, self.config.inner_eta, lambda: normal(x, generator)), x0
 
 
 class DDPMInner:
@@ -93,8 +91,8 @@ class DDPMInner:
         if self.config.variance_type in LEARNED:
             if variance is None:
                 raise ValueError(
-                    f"variance_type {self.config.variance_type!r} needs the network's variance, which the pipeline "
-                    "did not pass to step: call scheduler.take_variance_from(pipeline.transformer) first"
+                    f"variance_type {self.config.variance_type!r} needs the network's variance, which the "
+                    "pipeline did not pass to step: call scheduler.take_variance_from(pipeline.transformer) first"
                 )
             output = torch.cat([output, variance], dim=1)
         moved, x0 = self.ddpm.step(output, self.timesteps[i], x, generator=generator, return_dict=False)
@@ -120,12 +118,12 @@ class DPMSolverInner:
         return moved, self.solver.model_outputs[-1]
 
 
-def make_inner(config: Any, ddpm: DDPMScheduler, final: Tensor) -> Inner:
+def make_inner(config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tensor) -> Inner:
     """The inner solver that a nested scheduler's config names; ``final``: the ᾱ an inner DDIM lands on."""
     if config.inner == "ddpm":
         return DDPMInner(config, ddpm)
     if config.inner == "ddim":
-        return DDIMInner(config, ddpm.alphas_cumprod.cpu(), final)
+        return DDIMInner(config, alpha_bars, final)
     return DPMSolverInner(
         DPMSolverSinglestepScheduler(
             num_train_timesteps=config.num_train_timesteps,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def spaced(k: int, n: int, spacing: str, offset: int = 0, final: int = 0) -> tup
     lowest = {"nested": final, "leading": offset}.get(spacing, 0)
     if n > k - lowest:
         raise ValueError(f"an inner run from noise level {k} takes at most {k - lowest} steps: got {n}")
-    levels: NDArray[np.float64]
+    levels: NDArray[np.floating[Any]]
     if n == 1:
         levels = np.array([k], dtype=np.float64)
     elif spacing == "nested":
@@ -100,5 +101,68 @@ def plan(allocation: Sequence[int], K: int, spacing: str, offset: int = 0, final
     levels = outer_levels(K, len(steps))
     runs = tuple(spaced(k, n, spacing, offset, final) for k, n in zip(levels, steps, strict=False))
     if any(run[0] <= after[0] for run, after in pairwise(runs)):
-        raise ValueError(f"allocation {steps} with spacing {spacing!r} has inner runs that do not start ever lower")
+        raise ValueError(
+            f"allocation {steps} with spacing {spacing!r} has inner runs that do not start ever lower"
+        )
     return Plan(runs)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Args:
+        plan: the whole run.
+        begin: the call it starts at: 0, or later for image-to-image.
+        done: the calls of the plan that are over, those before ``begin`` too.
+    """
+
+    plan: Plan
+    begin: int = 0
+    done: int = 0
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations so far, per image."""
+        return self.done - self.begin
+
+    @property
+    def total_nfe(self) -> int:
+        """Network evaluations of the whole run, per image."""
+        return len(self.plan.calls) - self.begin
+
+    @property
+    def outer_steps(self) -> int:
+        """Completed outer steps."""
+        return sum(call.last for call in self.plan.calls[self.begin : self.done])
+
+    @property
+    def total_outer_steps(self) -> int:
+        """Outer steps of the whole run."""
+        return sum(call.last for call in self.plan.calls[self.begin :])
+
+    @property
+    def outer_step_complete(self) -> bool:
+        """Whether the newest call ended an inner run."""
+        return self.done > self.begin and self.plan.calls[self.done - 1].last
+
+    @property
+    def next(self) -> Call:
+        """The call to come. ValueError after the last."""
+        if self.done >= len(self.plan.calls):
+            raise ValueError("no call is left in the plan: set_timesteps starts a run")
+        return self.plan.calls[self.done]
+
+    def start_at(self, index: int) -> Progress:
+        """A run from a call where an outer step starts; ValueError elsewhere."""
+        calls = self.plan.calls
+        if not 0 <= index < len(calls) or calls[index].inner:
+            raise ValueError(
+                f"a run starts where an outer step starts: got call {index} of {len(calls)}; image-to-image "
+                "strength needs equal inner steps and at least one outer step, and denoising_start is not offered"
+            )
+        return Progress(self.plan, index, index)
+
+    def after(self) -> Progress:
+        """One call later."""
+        return Progress(self.plan, self.begin, self.done + 1)

@@ -55,8 +55,8 @@ def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[
     scheduler = getattr(pipeline, "scheduler", None)
     if not isinstance(scheduler, NestedScheduler):
         raise ValueError(
-            f"pipeline.scheduler must be a NestedScheduler: got {type(scheduler).__name__}; set pipeline.scheduler = "
-            "NestedScheduler.from_config(pipeline.scheduler.config, ...) after the pipeline is built"
+            f"pipeline.scheduler must be a NestedScheduler: got {type(scheduler).__name__}; set "
+            "pipeline.scheduler = NestedScheduler.from_config(pipeline.scheduler.config, ...) after the pipeline is built"
         )
     if scheduler.on_step is not None:
         raise ValueError("pipeline.scheduler.on_step must be free: another run of previews uses this scheduler")
@@ -74,13 +74,13 @@ def _previews(
     labels = call.get("class_labels")  # DiT doubles its batch under guidance: the first half is the images'
 
     def preview(images: Any) -> PipelinePreview:
-        done, steps = scheduler.outer_steps_done, scheduler.total_outer_steps
-        return PipelinePreview(images, done, steps, scheduler.nfe, scheduler.total_nfe)
+        at = scheduler.progress
+        return PipelinePreview(images, at.outer_steps, at.total_outer_steps, at.nfe, at.total_nfe)
 
     def on_step(scheduler: NestedScheduler) -> None:
         if closed.is_set():
             raise _Closed
-        if scheduler.outer_step_complete and scheduler.nfe < scheduler.total_nfe:
+        if scheduler.progress.outer_step_complete and scheduler.progress.nfe < scheduler.progress.total_nfe:
             x0 = scheduler.last_estimate
             assert x0 is not None
             ready.put(preview(decode(pipeline, x0 if labels is None else x0[: len(labels)], output_type)))

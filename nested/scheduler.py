@@ -14,16 +14,9 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from nested.inner import (
-    LEARNED,
-    Generators,
-    ddim_mean,
-    ddim_spread,
-    make_inner,
-    normal,
-)
-from nested.plan import Call, Plan, plan
-from nested.scheduler_config import check, refuse_foreign
+from nested.inner import LEARNED, Generators, ddim, make_inner, normal
+from nested.plan import Plan, Progress, plan
+from nested.scheduler_config import check, refuse_foreign, refuse_steps
 
 
 class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
@@ -31,9 +24,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
     ``pipe.scheduler = NestedScheduler.from_config(pipe.scheduler.config, inner_steps=25, inner="ddim",
     inner_eta=0.85)``, then ``pipe(prompt, num_inference_steps=4)``: 100 network evaluations. One outer step is the
-    inner solver of diffusers itself; one inner step per outer step is plain DDIM.
-
-    State and updates are float32 whatever the network's dtype; what ``step`` returns has the sample's dtype.
+    inner solver of diffusers itself; one inner step per outer step is plain DDIM. Updates are float32.
 
     Args:
         inner_steps: network evaluations of each outer step.
@@ -41,7 +32,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         inner_eta: η of an inner ``"ddim"``; wins over the η = 0 that pipelines pass to ``step``.
         outer_eta: η of the outer DDIM. None: √(1−ᾱ_t) around dpmsolver++2s and 0 otherwise, as in the paper.
         allocation: inner steps of every outer step, e.g. [16, 8, 6], in place of ``inner_steps``.
-        seed: for noise where the pipeline passes no generator (DiT). None: drawn anew for every run; see ``seed``.
+        seed: for noise where the pipeline passes no generator (DiT). None: drawn anew for every run.
         timestep_spacing: ``"nested"`` (this project's: every run ends at the lowest noise), or diffusers'
             ``"leading"``, ``"trailing"``, ``"linspace"`` for each inner run.
         set_alpha_to_one: the last step lands on ᾱ = 1, else on the network's lowest noise (Stable Diffusion, paper
@@ -53,13 +44,12 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             variance_type, rescale_betas_zero_snr: as in diffusers.
 
     Attributes:
-        last_estimate: float32 x̂₀ to show: the newest completed inner run's, before the first one the newest call's.
-            Not clipped. None before the first call. Latents in callbacks are the next x: decode this instead.
-        outer_step_complete: whether the last call ended an inner run.
-        outer_steps_done, nfe, total_nfe: progress of this run.
+        last_estimate: x̂₀ to show, float32: of the newest completed inner run, before the first one of the newest
+            call. Latents in callbacks are the next x, and noise after an interruption: decode this.
+        progress: calls and outer steps done, and of how many.
         generator: used where the pipeline passes none to ``step``: one, or a list with one an image.
-        seed: what the scheduler's own generator was seeded with.
-        on_step: called with the scheduler after every ``step``, for pipelines without callbacks.
+        seed: what the scheduler's own generator is seeded with.
+        on_step: called with the scheduler after every ``step``, also in pipelines without callbacks.
 
     Raises:
         ValueError: a value out of range, steps more than levels, the config of a flow-matching, consistency or EDM
@@ -68,7 +58,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithm 2, appendix C.
     """
 
-    _compatibles = [kind.name for kind in KarrasDiffusionSchedulers]  # noqa: RUF012  # whose settings may be in a config
+    _compatibles = [kind.name for kind in KarrasDiffusionSchedulers]  # noqa: RUF012  # diffusers' own name and type
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -107,7 +97,9 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             prediction_type=prediction_type,
             rescale_betas_zero_snr=rescale_betas_zero_snr,
         )
-        self.alphas_cumprod: Tensor = self._ddpm.alphas_cumprod  # float32, and stays on the CPU: read without a sync
+        self.alphas_cumprod: Tensor = (
+            self._ddpm.alphas_cumprod
+        )  # stays on the CPU, where reading it waits for nothing
         self.final_alpha_cumprod = torch.tensor(1.0) if set_alpha_to_one else self.alphas_cumprod[0]
         self.init_noise_sigma = 1.0
         self.num_inference_steps: int | None = None
@@ -115,7 +107,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         self.generator: Generators = None
         self.seed: int | None = seed
         self.on_step: Callable[[NestedScheduler], object] | None = None
-        self._plan = Plan(())
+        self.progress = Progress(Plan(()))
         self.forget()
 
     @classmethod
@@ -134,49 +126,23 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     def order(self) -> int:
         """Calls per outer step: pipelines tick progress, and slice for image-to-image, at its multiples.
 
-        With unequal steps no one number fits: then it is such that the ticks are right (a divisor of the calls so
-        far after an outer step, else more than all), and ``set_begin_index`` refuses the slices.
+        With unequal steps no one number fits: then it makes the ticks right (after an outer step it divides the
+        calls so far, else it is more than they), and ``set_begin_index`` refuses the slices.
         """
         allocation = self.config.allocation
         if not allocation or len(set(allocation)) == 1:
             return int(allocation[0] if allocation else self.config.inner_steps)
-        return self._counter if self.outer_step_complete and self._counter else sum(allocation)
-
-    @property
-    def nfe(self) -> int:
-        """Network evaluations in this run so far."""
-        return self._counter - self._begin
-
-    @property
-    def total_nfe(self) -> int:
-        """Network evaluations of the whole run."""
-        return len(self._plan.calls) - self._begin
-
-    @property
-    def outer_steps_done(self) -> int:
-        """Completed outer steps of this run."""
-        return sum(call.last for call in self._plan.calls[self._begin : self._counter])
-
-    @property
-    def total_outer_steps(self) -> int:
-        """Outer steps of this run."""
-        return sum(call.last for call in self._plan.calls[self._begin :])
-
-    @property
-    def outer_step_complete(self) -> bool:
-        """Whether the last call ended an inner run."""
-        return self._counter > self._begin and self._plan.calls[self._counter - 1].last
+        return self.progress.done if self.progress.outer_step_complete else sum(allocation)
 
     def forget(self) -> None:
-        """Back to the start of the run, holding no tensor."""
-        self._begin = self._counter = 0
+        """Hold no tensor of the run, which is over."""
         self.last_estimate: Tensor | None = None
         self._x: Tensor | None = None  # where the outer step started, float32
         self._noise: Tensor | None = None  # of the newest outer update
         self._variance: Tensor | None = None
         self._dtype = torch.float32
         self._own: torch.Generator | None = None
-        self._inner = make_inner(self.config, self._ddpm, self.final_alpha_cumprod)
+        self._inner = make_inner(self.config, self._ddpm, self.alphas_cumprod, self.final_alpha_cumprod)
 
     def set_timesteps(
         self,
@@ -190,42 +156,21 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
         ``timesteps``, ``sigmas`` and ``mu`` are what other pipelines pass: they are refused.
         """
-        if sigmas is not None or mu is not None:
-            raise ValueError(
-                "NestedScheduler takes no sigmas and no mu: they belong to flow-matching pipelines, whose straight "
-                "paths have no DDIM step; leave them out, or keep that pipeline's own scheduler"
-            )
-        if timesteps is not None:
-            raise ValueError(
-                "NestedScheduler takes no timesteps: it plans them; use inner_steps, allocation or timestep_spacing"
-            )
         config = self.config
-        N = num_inference_steps
-        if not isinstance(N, int) or N < 1:
-            raise ValueError(f"num_inference_steps must be a whole number of outer steps, at least 1: got {N}")
-        if config.allocation and len(config.allocation) != N:
-            raise ValueError(
-                f"num_inference_steps must be {len(config.allocation)}, the outer steps of allocation "
-                f"{list(config.allocation)}: got {N}"
-            )
-        allocation = config.allocation or (config.inner_steps,) * N
+        refuse_steps(config, num_inference_steps, timesteps, sigmas, mu)
+        assert num_inference_steps is not None
+        allocation = config.allocation or (config.inner_steps,) * num_inference_steps
         final = 0 if config.set_alpha_to_one or config.inner == "ddpm" else 1
         K = config.num_train_timesteps
-        self._plan = plan(allocation, K, config.timestep_spacing, config.steps_offset, final)
-        self.num_inference_steps = N
-        self.timesteps = torch.tensor([call.t for call in self._plan.calls], device=device)
+        self.progress = Progress(plan(allocation, K, config.timestep_spacing, config.steps_offset, final))
+        self.num_inference_steps = num_inference_steps
+        self.timesteps = torch.tensor([call.t for call in self.progress.plan.calls], device=device)
         self.seed = secrets.randbits(63) if config.seed is None else config.seed
         self.forget()
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start at an entry of ``timesteps`` where an outer step starts, as image-to-image pipelines do."""
-        calls = self._plan.calls
-        if not 0 <= begin_index < max(len(calls), 1) or (calls and calls[begin_index].inner):
-            raise ValueError(
-                f"a run starts where an outer step starts: got call {begin_index} of {len(calls)}; image-to-image "
-                "strength needs equal inner steps and at least one outer step, and denoising_start is not offered"
-            )
-        self._begin = self._counter = begin_index
+        self.progress = self.progress.start_at(begin_index)
 
     def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
         """The sample itself."""
@@ -240,7 +185,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         """Keep the learned variance that a pipeline splits off before ``step`` (DiT): a hook on its network.
 
         ``handle = pipe.scheduler.take_variance_from(pipe.transformer)``, once, for ``inner="ddpm"`` and a learned
-        ``variance_type``; ``handle.remove()`` undoes it. Under guidance the conditional half's is what counts.
+        ``variance_type``; ``handle.remove()`` undoes it.
         """
 
         def keep(module: nn.Module, arguments: Any, output: Any) -> None:
@@ -274,23 +219,29 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         Returns:
             ``prev_sample`` in the sample's dtype and ``pred_original_sample``, this call's x̂₀, as DDIMScheduler.
         """
-        call = self._next_call(timestep, eta)
+        call = self.progress.next
+        if eta not in (None, 0, self.config.inner_eta):
+            raise ValueError(f"eta is the scheduler's inner_eta, {self.config.inner_eta}, or 0 for it: got {eta}")
+        if not self.progress.nfe and int(timestep) != call.t:
+            raise ValueError(
+                f"this run starts at timestep {call.t}: got {int(timestep)}; call set_begin_index first"
+            )
         generator = generator or self.generator or self._own_generator(sample)
-        doubled = isinstance(generator, list) and len(sample) == 2 * len(generator)
         output, variance = self._split(model_output, sample)
-        if doubled:
-            half = len(sample) // 2
-            output, sample = output[:half], sample[:half]
-            variance = None if variance is None else variance[:half]
+        images = len(generator) if isinstance(generator, list) else len(sample)
+        doubled = len(sample) == 2 * images
+        if doubled:  # the pipeline drops the second half: the first, with its generators, makes both
+            output, sample = output[:images], sample[:images]
+            variance = None if variance is None else variance[:images]
         x = sample.to(torch.promote_types(sample.dtype, torch.float32))
         if call.inner == 0:
             self._x, self._dtype, self._noise = x, sample.dtype, None
-            self._inner.begin(self._plan.runs[call.outer])
+            self._inner.begin(self.progress.plan.runs[call.outer])
         x, x0 = self._inner.step(call.inner, output.to(x.dtype), variance, x, generator)
-        self._counter += 1
+        self.progress = self.progress.after()
         if call.last:
             x = self._outer(x, generator)
-        elif self.outer_steps_done == 0:
+        elif self.progress.outer_steps == 0:
             self.last_estimate = x0
         x = x.to(sample.dtype)
         if doubled:
@@ -302,13 +253,13 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     def outer_update(self, x0: Tensor) -> Tensor:
         """Replace the x̂₀ that an inner run has just made, e.g. by an edited one: the new latents, in their dtype.
 
-        In ``callback_on_step_end``, where ``scheduler.outer_step_complete``: ``return {"latents":
-        pipe.scheduler.outer_update(edit(pipe.scheduler.last_estimate))}``. Noise of the outer step is drawn once.
+        In ``callback_on_step_end``, where ``scheduler.progress.outer_step_complete``: ``return {"latents":
+        scheduler.outer_update(edit(scheduler.last_estimate))}``. Noise of an outer step is drawn once.
 
         Raises:
             ValueError: the last call did not end an inner run, or x0 has another shape.
         """
-        if not self.outer_step_complete or self._x is None:
+        if not self.progress.outer_step_complete or self._x is None:
             raise ValueError("outer_update replaces a completed estimate: no inner run has just ended")
         if x0.shape != self._x.shape:
             raise ValueError(f"x0 must be {tuple(self._x.shape)}, as last_estimate: got {tuple(x0.shape)}")
@@ -316,49 +267,34 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
     def _outer(self, x0: Tensor, generator: Generators) -> Tensor:
         self.last_estimate = x0
-        t, t_next = self._plan.outer_step(self._plan.calls[self._counter - 1].outer)
-        if t_next is None:
-            return x0
+        t, t_next = self.progress.plan.outer_step(self.progress.plan.calls[self.progress.done - 1].outer)
         x = self._x
-        assert x is not None
+        if t_next is None or x is None:
+            return x0
         a, a_next = self.alphas_cumprod[t], self.alphas_cumprod[t_next]
         eta = self.config.outer_eta
         if eta is None:
             eta = float((1 - a) ** 0.5) if self.config.inner == "dpmsolver++2s" else 0.0
-        spread = ddim_spread(a, a_next, eta)
-        moved = ddim_mean(x0, (x - a**0.5 * x0) / (1 - a) ** 0.5, a_next, spread)
-        if spread > 0:
+
+        def draw() -> Tensor:
             if self._noise is None:
                 self._noise = normal(x, generator)
-            moved = moved + spread * self._noise
-        return moved
+            return self._noise
 
-    def _next_call(self, timestep: int | Tensor, eta: float | None) -> Call:
-        if self._counter >= len(self._plan.calls):
-            raise ValueError("no call is left in the plan: set_timesteps starts a run")
-        if eta not in (None, 0, self.config.inner_eta):
-            raise ValueError(f"eta is set by the scheduler's inner_eta, {self.config.inner_eta}: the pipeline got {eta}")
-        call = self._plan.calls[self._counter]
-        if self._counter == self._begin and int(timestep) != call.t:
-            raise ValueError(f"this run starts at timestep {call.t}: got {int(timestep)}; call set_begin_index first")
-        return call
+        return ddim(x0, (x - a**0.5 * x0) / (1 - a) ** 0.5, a, a_next, eta, draw)
 
     def _split(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
         """The prediction, and the variance in float32 where it was learned and is used."""
-        channels = sample.shape[1]
         variance, self._variance = self._variance, None
-        if model_output.shape[1] == 2 * channels:
-            model_output, variance = model_output.split(channels, dim=1)
-        if self.config.inner != "ddpm" or self.config.variance_type not in LEARNED:
+        if model_output.shape[1] == 2 * sample.shape[1]:
+            model_output, variance = model_output.chunk(2, dim=1)
+        if variance is None or self.config.inner != "ddpm" or self.config.variance_type not in LEARNED:
             return model_output, None
-        if variance is not None and variance.shape != sample.shape:
-            raise ValueError(
-                f"the learned variance must have the sample's shape {tuple(sample.shape)}: got {tuple(variance.shape)}"
-            )
-        return model_output, None if variance is None else variance.float()
+        if variance.shape != sample.shape:
+            raise ValueError(f"the variance must be {tuple(sample.shape)}, as sample: got {tuple(variance.shape)}")
+        return model_output, variance.float()
 
     def _own_generator(self, sample: Tensor) -> torch.Generator:
         if self._own is None:
-            assert self.seed is not None
-            self._own = torch.Generator(sample.device).manual_seed(self.seed)
+            self._own = torch.Generator(sample.device).manual_seed(self.seed or 0)
         return self._own

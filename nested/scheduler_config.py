@@ -31,6 +31,28 @@ def refuse_foreign(config: Mapping[str, Any], settings: Mapping[str, Any]) -> No
     raise ValueError(f"the config of {name or 'this scheduler'} cannot be nested: {reason}")
 
 
+def refuse_steps(
+    config: Any, steps: int | None, timesteps: object = None, sigmas: object = None, mu: object = None
+) -> None:
+    """ValueError for what a nested run cannot be planned from."""
+    if sigmas is not None or mu is not None:
+        raise ValueError(
+            "NestedScheduler takes no sigmas and no mu: they are for flow matching, whose straight paths have no "
+            "DDIM step, or for another grid; leave them out, or keep the pipeline's own scheduler"
+        )
+    if timesteps is not None:
+        raise ValueError(
+            "NestedScheduler takes no timesteps: it plans them; use inner_steps, allocation or timestep_spacing"
+        )
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"num_inference_steps must be a whole number of outer steps, at least 1: got {steps}")
+    if config.allocation and len(config.allocation) != steps:
+        raise ValueError(
+            f"num_inference_steps must be {len(config.allocation)}, the outer steps of allocation "
+            f"{list(config.allocation)}: got {steps}"
+        )
+
+
 def check(config: Any) -> None:
     """ValueError naming the setting, what it was and what it must be."""
     _one_of("inner", config.inner, INNER)
@@ -46,7 +68,9 @@ def check(config: Any) -> None:
         name = "inner_steps" if config.allocation is None else "allocation"
         raise ValueError(f"{name} must be whole numbers of at least 1: got {config[name]}")
     if max(steps) > config.num_train_timesteps:
-        raise ValueError(f"a run has at most {config.num_train_timesteps} steps, one a noise level: got {max(steps)}")
+        raise ValueError(
+            f"a run has at most {config.num_train_timesteps} steps, one a noise level: got {max(steps)}"
+        )
     if config.inner == "dpmsolver++2s":
         _check_dpmsolver(config, steps)
     if config.rescale_betas_zero_snr and config.prediction_type == "epsilon":
