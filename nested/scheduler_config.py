@@ -17,14 +17,20 @@ RELATIVES = ("NestedScheduler", "DDIMParallelScheduler", "DDPMParallelScheduler"
 
 
 def refuse_foreign(config: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """ValueError for the config of a scheduler whose network was not trained on DDPM's noise."""
+    """ValueError for the config of a scheduler whose network was not trained on DDPM's noise.
+
+    A scheduler that was not loaded has no class name in its config: then its settings tell.
+    """
     name = str(config.get("_class_name") or "")
     merged = {**config, **settings}
-    if "Flow" in name or merged.get("use_flow_sigmas") or merged.get("prediction_type") == "flow_prediction":
+    known = name in RELATIVES or name in KarrasDiffusionSchedulers.__members__
+    has_betas = not config or "beta_start" in merged or merged.get("trained_betas") is not None
+    flow = "Flow" in name or (not has_betas and "shift" in config)
+    if flow or merged.get("use_flow_sigmas") or merged.get("prediction_type") == "flow_prediction":
         reason = "flow matching moves on straight paths, which have no DDIM step and no ᾱ"
     elif "LCM" in name or "TCD" in name or "original_inference_steps" in config or "Consistency" in name:
         reason = "a consistency-distilled network answers in a few steps of its own and has no inner run to nest"
-    elif name and name not in RELATIVES and name not in KarrasDiffusionSchedulers.__members__:
+    elif not has_betas or (name and not known):
         reason = "only schedulers of networks trained on DDPM's noise (βs, ᾱ) can be nested"
     else:
         return
@@ -63,6 +69,8 @@ def check(config: Any) -> None:
         value = config[name]
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name} must be from 0 to 1: got {value}")
+    if config.seed is not None and (not isinstance(config.seed, int) or not 0 <= config.seed < 2**63):
+        raise ValueError(f"seed must be None or a whole number from 0 to 2⁶³ − 1: got {config.seed}")
     steps = list(config.allocation) if config.allocation is not None else [config.inner_steps]
     if not steps or any(not isinstance(n, int) or n < 1 for n in steps):
         name = "inner_steps" if config.allocation is None else "allocation"

@@ -81,6 +81,12 @@ def text_encoder() -> Any:
 
 
 @pytest.fixture(scope="session")
+def tiny_unet() -> Any:
+    """Makes the network of a latent diffusion pipeline, with other settings where given."""
+    return unet
+
+
+@pytest.fixture(scope="session")
 def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """Stable Diffusion, 16 × 16, with the scheduler configuration of version 1.5."""
     from diffusers import PNDMScheduler, StableDiffusionPipeline
