@@ -12,13 +12,14 @@ from nested.files import atomic_write
 from nested.state import NestedState
 
 if TYPE_CHECKING:
-    from nested.previews import PipelinePreview, anytime_previews
+    from nested.previews import PipelinePreview, anytime_previews, decode_estimate
     from nested.scheduler import NestedScheduler
 
 _LAZY = {
     "NestedScheduler": "nested.scheduler",
     "PipelinePreview": "nested.previews",
     "anytime_previews": "nested.previews",
+    "decode_estimate": "nested.previews",
 }
 __all__ = [
     "Estimate",
@@ -28,6 +29,7 @@ __all__ = [
     "PipelinePreview",
     "anytime_previews",
     "atomic_write",
+    "decode_estimate",
     "uniform",
 ]
 

@@ -56,7 +56,7 @@ def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[
     if not isinstance(scheduler, NestedScheduler):
         raise ValueError(
             f"pipeline.scheduler must be a NestedScheduler: got {type(scheduler).__name__}; set "
-            "pipeline.scheduler = NestedScheduler.from_config(pipeline.scheduler.config, ...) after the pipeline is built"
+            "pipeline.scheduler = NestedScheduler.from_config(pipeline.scheduler.config, ...) once it is built"
         )
     if scheduler.on_step is not None:
         raise ValueError("pipeline.scheduler.on_step must be free: another run of previews uses this scheduler")
@@ -83,7 +83,7 @@ def _previews(
         if scheduler.progress.outer_step_complete and scheduler.progress.nfe < scheduler.progress.total_nfe:
             x0 = scheduler.last_estimate
             assert x0 is not None
-            ready.put(preview(decode(pipeline, x0 if labels is None else x0[: len(labels)], output_type)))
+            ready.put(preview(decode_estimate(pipeline, x0 if labels is None else x0[: len(labels)], output_type)))
 
     def work() -> None:
         try:
@@ -122,7 +122,7 @@ def _drain(ready: queue.Queue[Any]) -> None:
 
 
 @torch.no_grad()
-def decode(pipeline: Any, x0: Tensor, output_type: str = "pil") -> Any:
+def decode_estimate(pipeline: Any, x0: Tensor, output_type: str = "pil") -> Any:
     """Images of an estimate (B, C, H, W), as the pipeline itself would decode and post-process its latents.
 
     With the pipeline's safety checker, where it has one; without Stable Diffusion XL's watermark.

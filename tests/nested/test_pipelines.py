@@ -46,7 +46,9 @@ def sd(stable_diffusion: Pipeline) -> Pipeline:
 
 
 def images(pipeline: Pipeline, **call: Any) -> np.ndarray:
-    return np.asarray(pipeline(**{"output_type": "np", "num_inference_steps": 2, "generator": generator(0)} | call)[0])
+    return np.asarray(
+        pipeline(**{"output_type": "np", "num_inference_steps": 2, "generator": generator(0)} | call)[0]
+    )
 
 
 def text(pipeline: Pipeline, **call: Any) -> np.ndarray:
@@ -89,7 +91,9 @@ def test_one_outer_step_is_the_pipeline_with_ddim(sd: Pipeline) -> None:
     assert np.array_equal(ours, text(sd, num_inference_steps=5, eta=0.85))
 
 
-@pytest.mark.parametrize("config", [{"inner": "ddim"}, {"inner": "ddpm"}, {"inner": "dpmsolver++2s", "inner_steps": 4}])
+@pytest.mark.parametrize(
+    "config", [{"inner": "ddim"}, {"inner": "ddpm"}, {"inner": "dpmsolver++2s", "inner_steps": 4}]
+)
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_text_to_image_has_an_estimate_after_every_outer_step(sd: Pipeline, config: dict[str, Any]) -> None:
     scheduler = nest(sd, **config)
@@ -179,7 +183,9 @@ def test_inpainting_keeps_what_is_known(sd: Pipeline, strength: float) -> None:
 
 
 def test_stable_diffusion_xl(sd: Pipeline, tiny_unet: Any) -> None:
-    embeds = {name: torch.randn(1, 4, 8, generator=generator(i)) for i, name in enumerate(("prompt", "negative_prompt"))}
+    embeds = {
+        name: torch.randn(1, 4, 8, generator=generator(i)) for i, name in enumerate(("prompt", "negative_prompt"))
+    }
     embeds = {f"{name}_embeds": value for name, value in embeds.items()}
     pooled = {
         "pooled_prompt_embeds": embeds["prompt_embeds"][:, 0],

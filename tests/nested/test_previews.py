@@ -13,8 +13,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusionPipeline, UNet2DModel
 
-from nested import NestedScheduler, PipelinePreview, anytime_previews
-from nested.previews import decode
+from nested import NestedScheduler, PipelinePreview, anytime_previews, decode_estimate
 
 Pipeline = Any
 
@@ -84,8 +83,8 @@ def test_previews_are_the_decoded_estimates_and_end_in_the_result(sd: Pipeline) 
 
 def test_a_last_estimate_decodes_to_what_the_pipeline_returns(sd: Pipeline) -> None:
     out = sd(**text()).images
-    assert np.array_equal(decode(sd, sd.scheduler.last_estimate, "np"), out)
-    assert decode(sd, sd.scheduler.last_estimate)[0].size == (16, 16)
+    assert np.array_equal(decode_estimate(sd, sd.scheduler.last_estimate, "np"), out)
+    assert decode_estimate(sd, sd.scheduler.last_estimate)[0].size == (16, 16)
 
 
 def test_dit_previews_are_one_an_image_and_follow_its_generator(dit: Pipeline) -> None:
@@ -138,16 +137,16 @@ def test_the_pipeline_waits_for_a_slow_consumer(pixels: Pipeline) -> None:
 
 
 def test_an_exception_of_the_pipeline_arrives(pixels: Pipeline) -> None:
-    class Broken(RuntimeError): ...
+    class BrokenError(RuntimeError): ...
 
     def fail(*_: object) -> None:
         if pixels.scheduler.progress.nfe == 3:
-            raise Broken("no more memory")
+            raise BrokenError("no more memory")
 
     handle = pixels.unet.register_forward_hook(fail)
     previews = anytime_previews(pixels, num_inference_steps=3)
     assert next(previews).outer_step == 1
-    with pytest.raises(Broken, match="no more memory"):
+    with pytest.raises(BrokenError, match="no more memory"):
         next(previews)
     handle.remove()
     assert clean(pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_one_outer_step_is_diffusers_ddim(
     plain = DDIMScheduler(**config)
     plain.set_timesteps(10)
     assert nested(1, **config, inner_steps=10, inner_eta=eta).equal(loop(plain, eta=eta))
+
+
+def test_one_outer_step_is_diffusers_ddim_from_pure_noise() -> None:
+    config = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    plain = DDIMScheduler(**config, clip_sample=False)
+    plain.set_timesteps(10)
+    ours = nested(1, **config, inner_steps=10)
+    assert ours.equal(loop(plain, eta=0.85))
+    assert nested(3, **config).isfinite().all()
 
 
 @pytest.mark.parametrize("variance", ["fixed_small", "fixed_large", "learned", "learned_range"])
@@ -166,7 +176,7 @@ def test_it_is_exact_on_a_gaussian(eta: float) -> None:
     for n, k, k_next in zip(allocation, levels, levels[1:], strict=False):
         F, offset, noise = np.eye(D), np.zeros(D), np.zeros((D, D))
         grid = [*schedule.steps(k, n), 0]
-        for level, after in zip(grid, grid[1:], strict=False):
+        for level, after in pairwise(grid):
             f, h, s = step(level, after)
             F, offset, noise = f @ F, f @ offset + h, f @ noise @ f.T + s * np.eye(D)
         ab, ab_next = schedule.alpha_bar(k), schedule.alpha_bar(k_next)

@@ -192,12 +192,19 @@ def test_a_scheduler_survives_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverSinglestepScheduler"]
+    "name",
+    ["DDIMScheduler", "DDPMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "DPMSolverSinglestepScheduler"],
 )
 def test_configurations_go_over_and_come_back(name: str) -> None:
-    theirs = getattr(diffusers, name)(beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
+    theirs = getattr(diffusers, name)(
+        beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction"
+    )
     ours = NestedScheduler.from_config(theirs.config, inner_steps=7)
-    assert (ours.config.beta_end, ours.config.prediction_type, ours.config.inner_steps) == (0.012, "v_prediction", 7)
+    assert (ours.config.beta_end, ours.config.prediction_type, ours.config.inner_steps) == (
+        0.012,
+        "v_prediction",
+        7,
+    )
     assert ours.alphas_cumprod.equal(theirs.alphas_cumprod)
     back = type(theirs).from_config(ours.config)
     assert {key: public(back)[key] for key in public(theirs)} == public(theirs)
@@ -228,7 +235,10 @@ def test_clipping_is_off_unless_asked(tmp_path: Path) -> None:
         ({"variance_type": "huge"}, "variance_type must be one of .*: got 'huge'"),
         ({"timestep_spacing": "karras"}, "timestep_spacing must be one of .*: got 'karras'"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr needs prediction_type"),
-        ({"inner": "dpmsolver++2s", "set_alpha_to_one": False, "inner_steps": 15}, "in pairs .*: got 15; use an even"),
+        (
+            {"inner": "dpmsolver++2s", "set_alpha_to_one": False, "inner_steps": 15},
+            "in pairs .*: got 15; use an even",
+        ),
         ({"inner": "dpmsolver++2s", "clip_sample": True}, "does not offer clip_sample: got True"),
         ({"seed": -1}, "seed must be None or a whole number .*: got -1"),
     ],
