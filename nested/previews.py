@@ -39,10 +39,11 @@ class _Closed(BaseException):
 def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[PipelinePreview]:
     """Decoded images after every outer step of ``pipeline(**call)``; the last ones are the pipeline's own result.
 
-    The pipeline runs in a worker thread, at most ``ahead`` previews before the consumer. Closing the iterator, or
+    The pipeline runs in a worker thread, at most ``ahead`` + 1 previews before the consumer. Closing the iterator, or
     leaving its loop, ends it after the network call in progress and leaves no thread and no tensor behind. What it
     raises is raised here. Contexts of the caller's thread (autocast) do not reach it. Where the pipeline passes no
-    generator on to its scheduler (DiT), the scheduler uses the same ``generator``.
+    generator on to its scheduler (DiT), the scheduler uses the same ``generator``. Previews of inpainting show the
+    network's version of the known part too, until the last: the pipeline keeps that part in its latents only.
 
     Args:
         pipeline: its scheduler is a ``NestedScheduler``.
@@ -131,6 +132,9 @@ def decode_estimate(pipeline: Any, x0: Tensor, output_type: str = "pil") -> Any:
         pipeline: latent (with a ``vae``) or in pixels.
         x0: e.g. ``pipeline.scheduler.last_estimate``.
         output_type: ``"pil"``, ``"np"``, ``"pt"``, or ``"latent"`` for x0 itself.
+
+    Raises:
+        ValueError: no ``vae``, and x0 is no batch of pictures.
     """
     if output_type == "latent":
         return x0
@@ -140,6 +144,11 @@ def decode_estimate(pipeline: Any, x0: Tensor, output_type: str = "pil") -> Any:
         x0 = _decode_latents(vae, x0)
         if getattr(pipeline, "safety_checker", None) is not None:
             x0, flagged = pipeline.run_safety_checker(x0, x0.device, x0.dtype)
+    elif x0.ndim != 4 or x0.shape[1] not in (1, 3):
+        raise ValueError(
+            f"an estimate of a pipeline without vae must be (B, 1 or 3, H, W) to be a picture: got "
+            f"{tuple(x0.shape)}; ask for output_type='latent' and decode it yourself"
+        )
     clean = None if flagged is None else [not flag for flag in flagged]
     return VaeImageProcessor().postprocess(x0.float(), output_type, clean)
 

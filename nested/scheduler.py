@@ -23,8 +23,8 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     """Outer DDIM steps whose x̂₀ is made by a complete inner run; ``num_inference_steps`` counts the outer ones.
 
     ``pipe.scheduler = NestedScheduler.from_config(pipe.scheduler.config, inner_steps=25, inner="ddim",
-    inner_eta=0.85)``, then ``pipe(prompt, num_inference_steps=4)``: 100 network evaluations. One outer step is the
-    inner solver of diffusers itself; one inner step per outer step is plain DDIM. Updates are float32.
+    inner_eta=0.85)``, then ``pipe(prompt, num_inference_steps=4)``: 100 network evaluations. One outer step is
+    diffusers' own inner solver; one inner step per outer step, landing on ᾱ = 1, is plain DDIM. In float32.
 
     Args:
         inner_steps: network evaluations of each outer step.
@@ -54,7 +54,6 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     Raises:
         ValueError: a value out of range, steps more than levels, the config of a flow-matching, consistency or EDM
             scheduler, custom ``timesteps`` or ``sigmas``.
-
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithm 2, appendix C.
     """
 
@@ -115,7 +114,8 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         """As diffusers', from any DDPM-like scheduler's config; ValueError for those that nesting does not fit."""
         if isinstance(config, dict):
             refuse_foreign(config, kwargs)
-            if config.get("_class_name") != cls.__name__ and config.get("clip_sample"):
+            ours = config.get("_class_name", cls.__name__) == cls.__name__ and "inner_steps" in config
+            if config.get("clip_sample") and not ours:
                 config = {key: value for key, value in config.items() if key != "clip_sample"}
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
 
@@ -189,7 +189,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         """
 
         def keep(module: nn.Module, arguments: Any, output: Any) -> None:
-            prediction = output[0]
+            prediction = output if isinstance(output, Tensor) else output[0]
             self._variance = prediction[:, prediction.shape[1] // 2 :]
 
         return network.register_forward_hook(keep)
@@ -211,8 +211,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             model_output: (B, C, H, W), or (B, 2C, H, W) with a variance, which only ``inner="ddpm"`` uses.
             timestep: checked at the first call only (on a GPU that waits for it).
             sample: (B, C, H, W), what the network was called with.
-            eta: pipelines' η; 0 and ``inner_eta`` are accepted, ``inner_eta`` counts.
-            use_clipped_model_output: ignored.
+            eta: pipelines' η; 0 and ``inner_eta`` are accepted, ``inner_eta`` counts. The next one is ignored.
             generator: one, or one an image; None: ``self.generator``, or the scheduler's own. A list half as long
                 as the batch means that the pipeline doubles it under guidance (DiT).
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
@@ -50,7 +51,7 @@ def refuse_steps(
         raise ValueError(
             "NestedScheduler takes no timesteps: it plans them; use inner_steps, allocation or timestep_spacing"
         )
-    if not isinstance(steps, int) or steps < 1:
+    if not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"num_inference_steps must be a whole number of outer steps, at least 1: got {steps}")
     if config.allocation and len(config.allocation) != steps:
         raise ValueError(

@@ -189,6 +189,11 @@ def test_previews_are_values(pixels: Pipeline) -> None:
         preview.nfe = 3  # type: ignore[misc]
 
 
+def test_what_is_no_picture_is_told(pixels: Pipeline) -> None:
+    with pytest.raises(ValueError, match=r"must be \(B, 1 or 3, H, W\) to be a picture: got \(1, 4, 8, 8\)"):
+        decode_estimate(pixels, torch.zeros(1, 4, 8, 8))
+
+
 def test_wrong_use_is_told_at_once(pixels: Pipeline) -> None:
     with pytest.raises(ValueError, match="ahead must be at least 1: got 0"):
         anytime_previews(pixels, ahead=0)

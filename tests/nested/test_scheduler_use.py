@@ -216,6 +216,7 @@ def test_clipping_is_off_unless_asked(tmp_path: Path) -> None:
     asked = NestedScheduler.from_pretrained(tmp_path, clip_sample=True)
     assert asked.config.clip_sample
     assert NestedScheduler.from_config(asked.config).config.clip_sample
+    assert NestedScheduler.from_config(NestedScheduler(clip_sample=True).config, inner_steps=3).config.clip_sample
     asked.set_timesteps(1)
     assert float(walk(asked, 9 * start(), generator=generator(1)).abs().max()) <= 1
 
