@@ -39,11 +39,11 @@ class _Closed(BaseException):
 def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[PipelinePreview]:
     """Decoded images after every outer step of ``pipeline(**call)``; the last ones are the pipeline's own result.
 
-    The pipeline runs in a worker thread, at most ``ahead`` + 1 previews before the consumer. Closing the iterator, or
-    leaving its loop, ends it after the network call in progress and leaves no thread and no tensor behind. What it
-    raises is raised here. Contexts of the caller's thread (autocast) do not reach it. Where the pipeline passes no
-    generator on to its scheduler (DiT), the scheduler uses the same ``generator``. Previews of inpainting show the
-    network's version of the known part too, until the last: the pipeline keeps that part in its latents only.
+    The pipeline runs in a worker thread, at most ``ahead`` + 1 previews before the consumer. Closing the iterator,
+    or leaving its loop, ends it after the network call in progress and leaves no thread and no tensor behind. What
+    it raises is raised here. Contexts of the caller's thread (autocast) do not reach it. Where the pipeline passes
+    no generator on to its scheduler (DiT), the scheduler uses the same ``generator``. Previews of inpainting show
+    the network's version of the known part too, until the last: the pipeline keeps that part in its latents only.
 
     Args:
         pipeline: its scheduler is a ``NestedScheduler``.

@@ -45,7 +45,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
     Attributes:
         last_estimate: x̂₀ to show, float32: of the newest completed inner run, before the first one of the newest
-            call. Latents in callbacks are the next x, and noise after an interruption: decode this.
+            call (DiT under guidance: its first half). Callbacks' latents are the next x already: decode this.
         progress: calls and outer steps done, and of how many.
         generator: used where the pipeline passes none to ``step``: one, or a list with one an image.
         seed: what the scheduler's own generator is seeded with.

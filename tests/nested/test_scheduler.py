@@ -109,13 +109,14 @@ def test_one_outer_step_is_diffusers_dpmsolver(prediction: str, steps: int, to_o
     assert loop(scheduler).equal(loop(plain))
 
 
-def test_one_inner_step_is_plain_ddim() -> None:
-    """Bit for bit where the network predicts x₀; else ε̂ is recovered from x̂₀, which costs rounding."""
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+def test_one_inner_step_is_plain_ddim(eta: float) -> None:
+    """With the outer η. Bit for bit where the network predicts x₀; else ε̂ comes from x̂₀, which costs rounding."""
     for prediction, tolerance in (("sample", 0.0), ("epsilon", 2e-4), ("v_prediction", 2e-5)):
         plain = DDIMScheduler(prediction_type=prediction, timestep_spacing="trailing", clip_sample=False)
         plain.set_timesteps(8)
-        ours = nested(8, inner_steps=1, prediction_type=prediction)
-        torch.testing.assert_close(ours, loop(plain), rtol=tolerance, atol=tolerance)
+        ours = nested(8, inner_steps=1, prediction_type=prediction, outer_eta=eta)
+        torch.testing.assert_close(ours, loop(plain, eta=eta), rtol=tolerance, atol=tolerance)
 
 
 class Prior:
