@@ -109,6 +109,15 @@ def test_one_outer_step_is_diffusers_dpmsolver(prediction: str, steps: int, to_o
     assert loop(scheduler).equal(loop(plain))
 
 
+@pytest.mark.parametrize(("inner", "last"), [("ddim", 1), ("dpmsolver++2s", 1), ("ddpm", 0)])
+def test_a_run_to_the_lowest_noise_ends_above_it(inner: str, last: int) -> None:
+    """Where diffusers lands on ᾱ at t = 0, a last call at t = 0 would change nothing; DDPM lands on ᾱ = 1."""
+    scheduler = NestedScheduler(inner=inner, inner_steps=4, set_alpha_to_one=False)
+    scheduler.set_timesteps(2)
+    assert scheduler.timesteps[[3, 7]].tolist() == [last, last]
+    assert loop(scheduler).isfinite().all()
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.5])
 def test_one_inner_step_is_plain_ddim(eta: float) -> None:
     """With the outer η. Bit for bit where the network predicts x₀; else ε̂ comes from x̂₀, which costs rounding."""

@@ -81,10 +81,12 @@ def test_a_batch_doubled_for_guidance_has_the_noise_of_its_images(inner: str) ->
 
 @pytest.mark.parametrize("inner", ["ddim", "ddpm"])
 def test_only_the_first_half_of_a_doubled_batch_counts(inner: str) -> None:
-    scheduler, x = planned(inner=inner), start()
-    plain = walk(planned(inner=inner), x, 1, generator=[generator(3), generator(4)])
-    answer = torch.cat([network(x, 999), torch.full_like(x, 9.0)])
-    out = scheduler.step(answer, 999, torch.cat([x, x]), generator=[generator(3), generator(4)]).prev_sample
+    config = {"inner": inner, "variance_type": "learned_range"}
+    x, noise = start(), [generator(3), generator(4)]
+    answer = torch.cat([network(x, 999), x.cos()], dim=1)  # with a variance
+    plain = planned(**config).step(answer, 999, x, generator=noise).prev_sample
+    doubled, noise = torch.cat([answer, torch.full_like(answer, 9.0)]), [generator(3), generator(4)]
+    out = planned(**config).step(doubled, 999, torch.cat([x, x]), generator=noise).prev_sample
     assert out.equal(torch.cat([plain, plain]))
 
 
