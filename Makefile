@@ -2,7 +2,7 @@
 # make test   set up, then lint, types and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := degradations solvers nested restoration benchmarks tests
+CODE := degradations solvers nested restoration benchmarks examples tests
 
 .PHONY: setup demo test check clean
 

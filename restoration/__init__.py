@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from degradations import simulate as simulate
     from nested import Estimate as Estimate
     from nested import NestedDiffusion as NestedDiffusion
+    from nested import NestedScheduler as NestedScheduler
     from nested import NestedState as NestedState
+    from nested import PipelinePreview as PipelinePreview
+    from nested import anytime_previews as anytime_previews
+    from nested import decode_estimate as decode_estimate
     from nested import uniform as uniform
     from restoration.errors import ImageError as ImageError
     from restoration.errors import OutputError as OutputError
@@ -68,7 +72,16 @@ _HOMES = {
         "ddim_update",
         "ddrm_coefficients",
     ),
-    "nested": ("Estimate", "NestedDiffusion", "NestedState", "uniform"),
+    "nested": (
+        "Estimate",
+        "NestedDiffusion",
+        "NestedScheduler",
+        "NestedState",
+        "PipelinePreview",
+        "anytime_previews",
+        "decode_estimate",
+        "uniform",
+    ),
     "restoration.errors": ("ImageError", "OutputError", "PriorError", "RestorationError"),
     "restoration.priors": ("DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),

@@ -280,6 +280,7 @@ class Job:
             "elapsed_s": round(elapsed, 4),
             **({} if path is None else {"path": str(path)}),
             **scores,
+            **({} if preview.expected_change is None else {"expected_change": round(preview.expected_change, 5)}),
         }
         self.display.event(event, **facts, **more)
         told = f", PSNR {scores['psnr']:.2f} dB" if scores else ""
@@ -287,6 +288,8 @@ class Job:
         spent = f"{nfe} of {preview.total_nfe} evaluations"
         arrow = "" if path is None else f" → {path}"
         if event == "preview":
+            change = preview.expected_change
+            told += "" if not change else f", expected to change by about {change:.2g}"
             self.display.say(f"{file.name}: preview at {spent}, {elapsed:.1f} s{told}{arrow}")
         elif more["stopped_by"] == StoppedBy.FINISHED:
             self.display.say(f"{file.name}: {spent}, {elapsed:.1f} s, seed {more['seeds'][0]}{told}{arrow}")

@@ -32,6 +32,11 @@ def test_importing_does_not_import_torch(tmp_path: Path) -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_the_outer_loop_does_not_import_diffusers(tmp_path: Path) -> None:
+    done = python("import nested, solvers, sys; print('diffusers' in sys.modules)", tmp_path)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_folder_that_shadows_a_sibling_is_named(tmp_path: Path) -> None:
     (tmp_path / "solvers").mkdir()
     (tmp_path / "solvers" / "__init__.py").write_text("")
