@@ -1,6 +1,6 @@
 """A photograph larger than the prior, restored in tiles on three tasks, previews beside one another.
 
-Run: ``python -m benchmarks.photograph photo.jpg docs/photograph.png``.
+Run: ``python -m benchmarks.photograph photo.jpg docs/photograph.jpg``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PREVIEWS = (10, 20, 30)
 
 def main(
     photo: Annotated[Path, typer.Argument(help="A picture of any size.")],
-    output: Annotated[Path, typer.Argument(help="A PNG.")],
+    output: Annotated[Path, typer.Argument(help="A PNG or JPEG.")],
     prior: Annotated[str, typer.Option(help="Embedded prior, or any other.")] = "photos-64",
     precision: str = "auto",
     device: str = "auto",
@@ -62,7 +62,8 @@ def main(
     size = f"{picture.shape[2]} x {picture.shape[1]}"
     title = f"{size} in tiles of {network.image_shape[2]} x {network.image_shape[1]}: {network.name}"
     sheet = contact_sheet(title, columns, rows, side=320)
-    atomic_write(output, lambda file: sheet.save(file, "PNG"))
+    form = "JPEG" if output.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    atomic_write(output, lambda file: sheet.save(file, form, quality=88))
 
 
 if __name__ == "__main__":
