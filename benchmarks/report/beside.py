@@ -61,10 +61,10 @@ def _table(
             )
         )
         cells = [
-            element("td", metric.tell(b), element("small", verdict(a - b, metric)) if same else "")
+            element("td", f"{b:.2f}", element("small", verdict(a - b, metric)) if same else "")
             for a, b in zip(found, paper_row, strict=True)
         ]
-        gap = element("td", signed(paper_row[-2] - paper_row[-1], metric))
+        gap = element("td", signed(paper_row[-2] - paper_row[-1], PSNR))
         rows.append(row(element("td", "paper", class_="words"), *cells, gap, class_="theirs"))
     if not rows:
         return Markup()

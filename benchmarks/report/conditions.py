@@ -86,9 +86,7 @@ def command(report: Report) -> tuple[str, list[str]]:
     words += ["--batch", str(config["batch"])] if "batch" in config else []
     words += ["--device", str(config["device"])] if "device" in config else []
     words += ["--precision", _precision(config, open_)]
-    if known == "table2":
-        words += []  # η and η_b are pinned
-    else:
+    if known != "table2":  # which pins η and η_b
         words += [f"--{name.replace('_', '-')}={config[name]}" for name in ("eta", "eta_b") if name in config]
     if config.get("lpips"):
         open_.append("LPIPS needs AlexNet's weights: downloaded, or given by --lpips-weights")
