@@ -51,7 +51,7 @@ def _runs(runs: Any) -> Markup:
     head = row(
         header("run"), header("inner steps of every outer step"), header("looked at after"), header("kinds")
     )
-    return table(head, rows)
+    return table(head, rows, element("b", "runs"))
 
 
 def failures(report: Report) -> Markup:
