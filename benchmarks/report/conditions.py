@@ -48,9 +48,8 @@ def _runs(runs: Any) -> Markup:
         name, *parts = run if isinstance(run, list) else [run]
         cells = [element("td", _told(part), class_="words") for part in parts]
         rows.append(row(header(_told(name), scope="row"), *cells))
-    head = row(
-        header("run"), header("inner steps of every outer step"), header("looked at after"), header("kinds")
-    )
+    told = ("inner steps of every outer step", "looked at after", "kinds")
+    head = row(header("run"), *(header(name, class_="words") for name in told))
     return table(head, rows, element("b", "runs"))
 
 
@@ -68,7 +67,8 @@ def failures(report: Report) -> Markup:
         )
         for (name, message), on in tasks.items()
     ]
-    return table(row(header("picture"), header("why"), header("tasks")), rows) if rows else Markup()
+    head = row(header("picture"), header("why", class_="words"), header("tasks", class_="words"))
+    return table(head, rows) if rows else Markup()
 
 
 def command(report: Report) -> tuple[str, list[str]]:
@@ -93,7 +93,17 @@ def command(report: Report) -> tuple[str, list[str]]:
     if (config.get("features") or {}).get("name") == "inception":
         open_.append("FID needs Inception's weights: downloaded, or given by --fid-weights")
     open_.append("--data names folders and archives without the path to them")
-    return shlex.join([*words, "-o", "RESULTS"]), open_
+    return _lines([*words, "-o", "RESULTS"]), open_
+
+
+def _lines(words: list[str]) -> str:
+    """For a shell: every option on a line of its own."""
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("-"):
+            lines.append([])
+        lines[-1].append(word)
+    return " \\\n    ".join(map(shlex.join, lines))
 
 
 def _tasks(report: Report) -> list[str]:

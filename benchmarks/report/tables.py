@@ -101,5 +101,5 @@ def seconds(summaries: Sequence[TaskSummary]) -> Markup:
         )
         for summary in summaries
     ]
-    head = row(header("task"), *(header(run) for run in runs), header("on"))
+    head = row(header("task"), *(header(run) for run in runs), header("on", class_="words"))
     return table(head, rows, element("b", "Seconds of solving, an image"))

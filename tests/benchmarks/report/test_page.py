@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import sys
@@ -10,8 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import paper
+from benchmarks.chunk import Chunk
 from benchmarks.cli import app
 from benchmarks.report import page
 from benchmarks.report.conditions import command
@@ -165,7 +168,7 @@ def test_conditions_tell_every_entry_and_the_command_to_repeat(folder: Folder) -
     assert line in text
     spent = "--tasks sr16 --outer 3 --inner 10 --fit --limit 4 --batch 2 --device cpu --precision bf16"
     data = ["restore-bench", "table2", "--data", "faces tar", "--prior", "faces-64"]
-    assert shlex.split(line) == [*data, *spent.split(), "-o", "RESULTS"]
+    assert shlex.split(line.replace("\\\n", "")) == [*data, *spent.split(), "-o", "RESULTS"]
 
 
 def test_same_results_give_the_same_page(folder: Folder, tmp_path: Path) -> None:
@@ -213,3 +216,15 @@ def test_what_is_no_results_folder_is_one_line(
     assert told.count("\n") == 1
     assert str(path) in told
     assert not (path / page.FILE).exists()
+
+
+def test_little_is_enough(tmp_path: Path) -> None:
+    """One grey picture, a perfect restoration, no features, and a configuration that says nothing."""
+    results = Results(tmp_path / "little", {})
+    grey = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
+    told = {"image": "a.png", "run": "nested 1", "kind": "returned", "nfe": 1, "psnr": math.inf}
+    results.write("sr2", 0, Chunk(["a.png"], [told], pictures={"original": grey, "nested 1|returned|1": grey}))
+    reader = rendered(results.folder)
+    assert "∞" in reader.text
+    assert "a.png, sr2: nested 1 after 1 evaluations, inf dB" in {a.get("alt") for _, a in reader.elements}
+    assert "no Fréchet distance" in reader.text
