@@ -153,6 +153,20 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
 
 
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder that an earlier command wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="RESULTS/report.html unless given.")
+    ] = None,
+) -> int:
+    """One self-contained page of HTML: pictures, curves, tables, conditions."""
+    from benchmarks.report.page import write
+
+    typer.echo(write(results, output))
+    return 0
+
+
 def _tell(file: Path, lines: list[str]) -> None:
     from nested.files import atomic_write
 
