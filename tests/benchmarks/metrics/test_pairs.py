@@ -15,7 +15,7 @@ from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
 from restoration import images
-from restoration.job import _scores
+from restoration.scores import scores_of
 
 lpips = pytest.importorskip("lpips", reason="the extra 'bench' is not installed")
 models = pytest.importorskip("torchvision").models
@@ -40,7 +40,7 @@ def test_psnr_is_each_images_own_on_clamped_floats() -> None:
 def test_psnr_and_ssim_are_those_that_the_restore_command_tells() -> None:
     restored, original = pair()
     for i in range(3):
-        told = _scores(original[i], restored[i].clamp(0, 1))
+        told = scores_of(original[i], restored[i].clamp(0, 1))
         # it rounds them to 4 and 5 digits
         assert psnr(restored, original)[i].item() == pytest.approx(told["psnr"], abs=6e-5)
         assert ssim(restored, original)[i].item() == pytest.approx(told["ssim"], abs=6e-6)
