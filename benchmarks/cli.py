@@ -32,7 +32,19 @@ FidWeights = Annotated[
 LpipsWeights = Annotated[
     Path | None, typer.Option(help="torchvision's AlexNet weights, where they cannot be fetched.")
 ]
-Workers = Annotated[str, typer.Option(metavar="here|ray[:N]", help="Where to measure.")]
+ReferenceStats = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Statistics of the clean set: taken if the file is there, else written to it."
+    ),
+]
+Workers = Annotated[
+    str,
+    typer.Option(
+        metavar="here|ray[:N]",
+        help="ray: N processes on a machine's or a cluster's GPUs or CPUs; all must see the data at one path.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
@@ -58,6 +70,7 @@ def table2(
     precision: Precision = "auto",
     fid_weights: FidWeights = None,
     lpips_weights: LpipsWeights = None,
+    reference_stats: ReferenceStats = None,
     workers: Workers = "here",
     overwrite: Overwrite = False,
 ) -> int:
@@ -78,6 +91,7 @@ def table2(
         precision=precision,
         fid_weights=fid_weights,
         lpips_weights=lpips_weights,
+        reference_stats=reference_stats,
         workers=workers,
         overwrite=overwrite,
     )

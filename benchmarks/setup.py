@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +15,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from benchmarks.campaign import Job, Measurer, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk
 from benchmarks.metrics.availability import available
+from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features, FeatureSpace
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.prior_features import PriorFeatures
+from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
 from benchmarks.runs import Run
+from benchmarks.workers import count_of, on_ray, require_ray
+from restoration.errors import OutputError
 from restoration.interrupt import Interrupt
-from restoration.priors import DiffusionPrior, load_prior
+from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
+from restoration.priors.catalogue import KNOWN
 from restoration.sources import Source, find
 from restoration.tasks import Task
 
@@ -40,6 +46,7 @@ class Options:
     precision: str = "auto"
     fid_weights: Path | None = None
     lpips_weights: Path | None = None
+    reference_stats: Path | None = None
     workers: str = "here"
     overwrite: bool = False
     eta: float = 0.85
@@ -55,6 +62,7 @@ class Finished:
     space: FeatureSpace
     notes: tuple[str, ...]
     complete: bool
+    reference: Statistics | None = None
 
 
 def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tuple[Run, ...]) -> Finished:
@@ -65,18 +73,24 @@ def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tu
     """
     if options.batch < 1 or (options.limit is not None and options.limit < 1):
         raise ValueError(f"--batch and --limit must be at least 1: got {options.batch} and {options.limit}")
+    if options.workers != "here":
+        count_of(options.workers)
+        require_ray()
+        options = _absolute(options)
     sources = _unique(find(options.data))[: options.limit]
     prior = load_prior(options.prior, options.device, options.precision)
     if not options.fit:
         check_sizes(sources, prior.image_shape[1:])
     bench, notes = build_bench(options, prior, runs)
     assert bench.features is not None
+    reference = _reference(options.reference_stats, bench.features.space)
     config = _config(command, options, bench, tasks)
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
     todo = jobs(asked, sources, options.batch, results)
-    complete = _watched(todo, _measurer(options, bench), results, len(sources) * len(tasks))
-    return Finished(results, bench.features.space, notes, complete)
+    measurer = _measurer(command, options, tasks, bench, config)
+    complete = _watched(todo, measurer, results, len(sources) * len(tasks))
+    return Finished(results, bench.features.space, notes, complete, reference)
 
 
 def build_bench(options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]) -> tuple[Bench, tuple[str, ...]]:
@@ -117,18 +131,66 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
     }
 
 
-def _measurer(options: Options, bench: Bench) -> Measurer:
+@dataclass(frozen=True)
+class _Build:
+    """A worker's bench, made where it is called."""
+
+    command: str
+    options: Options
+    tasks: dict[str, Task]
+    runs: tuple[Run, ...]
+
+    def __call__(self) -> tuple[Bench, dict[str, Any]]:
+        prior = load_prior(self.options.prior, self.options.device, self.options.precision)
+        bench, _ = build_bench(self.options, prior, self.runs)
+        return bench, _config(self.command, self.options, bench, self.tasks)
+
+
+def _measurer(
+    command: str, options: Options, tasks: dict[str, Task], bench: Bench, config: dict[str, Any]
+) -> Measurer:
     if options.workers == "here":
         return here(bench)
-    raise ValueError(f"--workers must be here or ray[:N]: got {options.workers!r}")
+    device = bench.prior.device.type
+    build = _Build(command, replace(options, device=device), tasks, bench.runs)
+    return on_ray(build, config, device, options.workers)
+
+
+def _absolute(options: Options) -> Options:
+    """As another process can use them, on another machine too."""
+
+    def anywhere(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    local = options.prior not in (*EMBEDDED, *KNOWN) and Path(options.prior).exists()
+    return replace(
+        options,
+        data=tuple(path.absolute() for path in options.data),
+        prior=str(Path(options.prior).absolute()) if local else options.prior,
+        fid_weights=anywhere(options.fid_weights),
+        lpips_weights=anywhere(options.lpips_weights),
+    )
+
+
+def _reference(file: Path | None, space: FeatureSpace) -> Statistics | None:
+    """What the user's file holds; None where there is no file yet. It is refused before hours of measuring."""
+    if file is None:
+        return None
+    if not file.exists():
+        if not file.parent.is_dir():
+            raise OutputError(f"{file}: there is no folder {file.parent}")
+        return None
+    statistics = Statistics.load(file)
+    if statistics.space != space:
+        raise MetricError(f"{file}: holds statistics of other features: {statistics.space}, not {space}")
+    return statistics
 
 
 def _unique(sources: list[Source]) -> list[Source]:
     """Sources under names of their own: a picture's seed is its name's."""
-    names = [source.name for source in sources]
-    twice = next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None
-    if twice is not None:
-        raise ValueError(f"two pictures are called {twice}: a picture's seed is made of its name")
+    name, count = Counter(source.name for source in sources).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{count} pictures are called {name}: a picture's seed is made of its name")
     return sources
 
 
