@@ -8,6 +8,7 @@ what they send back is a chunk's rows and features. Workers run on the kind of d
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -148,11 +149,9 @@ class RayMeasurer:
         resources = ray.cluster_resources()
         gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         of_a_kind = gpus if self.device == "cuda" else cores
-        asked = self.workers or of_a_kind
-        if self.device == "cuda" and asked > gpus:
-            raise WorkerError(
-                f"--workers ray:{asked} needs a GPU each: there are {gpus}; ask for fewer, or --device"
-            )
+        asked = self.workers or max(of_a_kind, 1)
+        if self.device == "cuda" and not 0 < asked <= gpus:
+            raise WorkerError(f"--workers ray:{asked} needs {asked} GPUs, and there are {gpus}: ask for fewer")
         threads = max(cores // max(asked, 1), 1)
         share = threads if asked <= cores else cores / asked
         options: dict[str, Any] = {"num_cpus": share, "max_restarts": 0}
@@ -179,6 +178,7 @@ def _connected() -> Any:
     """Ray, joined or started: silent, without its dashboard, telling nobody that it is used."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would send statistics of use
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of its own future
+    logging.getLogger("ray").setLevel(logging.ERROR)  # a worker that dies is ours to tell
     import ray
 
     main = threading.current_thread() is threading.main_thread()
