@@ -102,6 +102,41 @@ def table2(
     return 0
 
 
+@app.command()
+def speed(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For speed.md and speed.json.")],
+    prior: Prior = "faces-64",
+    architecture: Annotated[
+        str | None,
+        typer.Option(metavar="celeba_hq", help="That network with random weights, in place of a prior."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(help="Pictures at a time: 1,4,16; of celeba_hq 1.", show_default=False)
+    ] = None,
+    outer: Annotated[int, typer.Option(help="Outer steps of a restoration.")] = 2,
+    inner: Annotated[
+        int | None, typer.Option(help="Inner steps of each: 2; of celeba_hq 1.", show_default=False)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of each: 7; of celeba_hq 3.", show_default=False)] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: the CPU and the GPU, where there is one.")
+    ] = "auto",
+) -> int:
+    """What restoring costs beside the bare network: ratios, memory, batch sizes, on the CPU and the GPU."""
+    slow = architecture is not None
+    asked = batches or ("1" if slow else "1,4,16")
+    if not all(number.isdecimal() for number in asked.split(",")):
+        raise ValueError(f"--batches must be numbers like 1,4,16: got {asked!r}")
+    split = (outer, inner if inner is not None else 1 if slow else 2)
+    from benchmarks import speed as command
+
+    sizes = [int(number) for number in asked.split(",")]
+    turns = rounds if rounds is not None else 3 if slow else 7
+    lines = command.run(prior, architecture, device, sizes, split, turns, output)
+    typer.echo("\n".join(lines))
+    return 0
+
+
 def _tell(file: Path, lines: list[str]) -> None:
     from nested.files import atomic_write
 
