@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from benchmarks.campaign import Job, Measurer, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk
@@ -197,12 +204,13 @@ def _unique(sources: list[Source]) -> list[Source]:
 def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) -> bool:
     """Measure with a bar, until done (true) or a Ctrl-C (false)."""
     console, interrupt = Console(stderr=True), Interrupt()
-    columns = (
+    columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f} of {task.total:.0f}"),
     )
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+    columns = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     left = sum(len(job.sources) for job in todo)
     if left < total:
         console.print(f"{total - left} of {total} restorations are there already", highlight=False)

@@ -8,6 +8,7 @@ ratios are formed within a round before their median is taken.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -239,6 +240,8 @@ def peaks(prior: DiffusionPrior, batch: int, outer: int, inner: int) -> tuple[in
         clear = Path("/proc/self/clear_refs")
         if not clear.exists():
             return 0, 0  # only Linux tells
+        with contextlib.suppress(AttributeError):  # another C library than GNU's
+            ctypes.CDLL(None).malloc_trim(0)  # else what the last one freed is there to be had
         clear.write_text("5", encoding="ascii")  # the peak starts from here
         before = memory("VmRSS")
         action()
