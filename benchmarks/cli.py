@@ -118,6 +118,7 @@ def speed(
         int | None, typer.Option(help="Inner steps of each: 2; of celeba_hq 1.", show_default=False)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Of each: 7; of celeba_hq 3.", show_default=False)] = None,
+    clock: Annotated[str, typer.Option(help="wall, or processor: of all threads, on a busy machine.")] = "wall",
     device: Annotated[
         str, typer.Option(help="cpu, cuda, or auto: the CPU and the GPU, where there is one.")
     ] = "auto",
@@ -132,7 +133,7 @@ def speed(
 
     sizes = [int(number) for number in asked.split(",")]
     turns = rounds if rounds is not None else 3 if slow else 7
-    lines = command.run(prior, architecture, device, sizes, split, turns, output)
+    lines = command.run(prior, architecture, device, sizes, split, turns, clock, output)
     typer.echo("\n".join(lines))
     return 0
 

@@ -213,6 +213,7 @@ def test_speed_tells_ratios_and_device(folder: Path, capsys, monkeypatch: pytest
         (("--batches", "1,x"), "--batches must be numbers like 1,4,16"),
         (("--rounds", "0"), "--batches and --rounds must be at least 1"),
         (("--device", "tpu"), "--device must be auto, cpu or cuda"),
+        (("--clock", "sun"), "--clock must be wall or processor"),
         (("--architecture", "resnet"), "--architecture must be celeba_hq: got 'resnet'"),
     ],
 )
