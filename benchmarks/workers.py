@@ -178,9 +178,9 @@ def _connected() -> Any:
     """Ray, joined or started: silent, without its dashboard, telling nobody that it is used."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would send statistics of use
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of its own future
-    logging.getLogger("ray").setLevel(logging.ERROR)  # a worker that dies is ours to tell
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # importing it has set another; a death is ours to tell
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM) if main else None
     try:
