@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ from benchmarks.results import Results
 from restoration.errors import ImageError
 from restoration.sources import Source
 from restoration.tasks import Task
+
+HEADER = 1 << 16
+"""Bytes in which nearly every file tells its size; the whole file is read where they do not."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,18 @@ class Job:
     sources: tuple[Source, ...]
 
 
-Measured = Iterable[tuple[Job, Chunk]]
+Measured = Generator[tuple[Job, Chunk], None, None]
 Measurer = Callable[[Sequence[Job]], Measured]
-"""Measures jobs, in any order, each once."""
+"""Measures jobs, in any order, each once; closing it ends what it has under way."""
 
 
 def jobs(tasks: Sequence[Task], sources: Sequence[Source], size: int, results: Results) -> list[Job]:
-    """What is still to be done: chunks of `size` pictures that the results do not have."""
+    """What is still to be done: chunks of `size` pictures that the results do not have.
+
+    From now on the results are of these pictures, whatever others an earlier command left in the folder.
+    """
     todo = []
+    results.ask(-(-len(sources) // size))
     for task in tasks:
         for index, first in enumerate(range(0, len(sources), size)):
             some = tuple(sources[first : first + size])
@@ -45,7 +53,7 @@ def jobs(tasks: Sequence[Task], sources: Sequence[Source], size: int, results: R
 def here(bench: Bench) -> Measurer:
     """In this process."""
 
-    def measurer(todo: Sequence[Job]) -> Iterator[tuple[Job, Chunk]]:
+    def measurer(todo: Sequence[Job]) -> Measured:
         for job in todo:
             yield job, measure(bench, job.task, job.sources, job.first)
 
@@ -60,10 +68,11 @@ def carry_out(
     Args:
         watch: called after every chunk; true ends the campaign.
     """
-    for job, chunk in measurer(todo):
-        results.write(job.task.name, job.index, chunk)
-        if watch(job, chunk):
-            return
+    with closing(measurer(todo)) as measured:
+        for job, chunk in measured:
+            results.write(job.task.name, job.index, chunk)
+            if watch(job, chunk):
+                return
 
 
 def check_sizes(sources: Sequence[Source], wanted: tuple[int, int]) -> None:
@@ -73,13 +82,17 @@ def check_sizes(sources: Sequence[Source], wanted: tuple[int, int]) -> None:
         ImageError: one is not; what to do about it.
     """
     for source in sources:
-        try:
-            with Image.open(io.BytesIO(source.read())) as picture:
-                width, height = picture.size
-        except (OSError, ValueError, Image.DecompressionBombError):
-            continue  # counted where it is read
-        if (height, width) != wanted:
+        size = _size(source, HEADER) or _size(source, None)
+        if size is not None and size != wanted:  # what cannot be read is counted later
             raise ImageError(
-                f"{source.name} is {width}×{height}, and this prior makes {wanted[1]}×{wanted[0]}; "
+                f"{source.name} is {size[1]}×{size[0]}, and this prior makes {wanted[1]}×{wanted[0]}; "
                 "--fit crops and shrinks every picture to that"
             )
+
+
+def _size(source: Source, bytes_at_most: int | None) -> tuple[int, int] | None:
+    try:
+        with Image.open(io.BytesIO(source.read(bytes_at_most))) as picture:
+            return picture.height, picture.width
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

@@ -72,6 +72,11 @@ class Chunk:
     seconds: dict[str, float] = field(default_factory=dict)
     hardware: str = ""
 
+    @property
+    def readable(self) -> list[str]:
+        """The names of the pictures that were measured, in order."""
+        return [name for name in self.names if name not in self.failed]
+
 
 def seed_of(name: str) -> int:
     """A picture's seed: of its simulated noise, its mask and its restoration, wherever and whenever it is run."""
@@ -122,6 +127,8 @@ def _measure_run(
     looks, final = follow(run, posterior, [seed_of(name) for name in names])
     synchronise(clean.device)
     chunk.seconds[run.name] = time.perf_counter() - begun
+    if not bool(final.isfinite().all()):
+        raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
     for look, restored in looks.items():
         scores = {"psnr": psnr(restored, clean), "rmse_to_final": _rmse(restored, final)}
         if bench.ssim:

@@ -32,7 +32,19 @@ FidWeights = Annotated[
 LpipsWeights = Annotated[
     Path | None, typer.Option(help="torchvision's AlexNet weights, where they cannot be fetched.")
 ]
-Workers = Annotated[str, typer.Option(metavar="here|ray[:N]", help="Where to measure.")]
+ReferenceStats = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Statistics of the clean set: taken if the file is there, else written to it."
+    ),
+]
+Workers = Annotated[
+    str,
+    typer.Option(
+        metavar="here|ray[:N]",
+        help="ray: N processes on a machine's or a cluster's GPUs or CPUs; all must see the data at one path.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
@@ -58,6 +70,7 @@ def table2(
     precision: Precision = "auto",
     fid_weights: FidWeights = None,
     lpips_weights: LpipsWeights = None,
+    reference_stats: ReferenceStats = None,
     workers: Workers = "here",
     overwrite: Overwrite = False,
 ) -> int:
@@ -78,6 +91,7 @@ def table2(
         precision=precision,
         fid_weights=fid_weights,
         lpips_weights=lpips_weights,
+        reference_stats=reference_stats,
         workers=workers,
         overwrite=overwrite,
     )
@@ -164,6 +178,41 @@ def report(
     from benchmarks.report.page import write
 
     typer.echo(write(results, output))
+
+
+@app.command()
+def speed(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For speed.md and speed.json.")],
+    prior: Prior = "faces-64",
+    architecture: Annotated[
+        str | None,
+        typer.Option(metavar="celeba_hq", help="That network with random weights, in place of a prior."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(help="Pictures at a time: 1,4,16; of celeba_hq 1.", show_default=False)
+    ] = None,
+    outer: Annotated[int, typer.Option(help="Outer steps of a restoration.")] = 2,
+    inner: Annotated[
+        int | None, typer.Option(help="Inner steps of each: 2; of celeba_hq 1.", show_default=False)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of each: 7; of celeba_hq 3.", show_default=False)] = None,
+    clock: Annotated[str, typer.Option(help="wall, or processor: of all threads, on a busy machine.")] = "wall",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: the CPU and the GPU, where there is one.")
+    ] = "auto",
+) -> int:
+    """What restoring costs beside the bare network: ratios, memory, batch sizes, on the CPU and the GPU."""
+    slow = architecture is not None
+    asked = batches or ("1" if slow else "1,4,16")
+    if not all(number.isdecimal() for number in asked.split(",")):
+        raise ValueError(f"--batches must be numbers like 1,4,16: got {asked!r}")
+    split = (outer, inner if inner is not None else 1 if slow else 2)
+    from benchmarks import speed as command
+
+    sizes = [int(number) for number in asked.split(",")]
+    turns = rounds if rounds is not None else 3 if slow else 7
+    lines = command.run(prior, architecture, device, sizes, split, turns, clock, output)
+    typer.echo("\n".join(lines))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def measure(options: Options, tasks: list[str]) -> tuple[Finished, list[TaskSumm
     unknown = [name for name in tasks if name not in TASKS]
     if unknown:
         raise ValueError(f"--tasks must be among {', '.join(TASKS)}: got {unknown[0]!r}")
-    finished = measure_all("consistency", options, {name: TASKS[name] for name in tasks}, runs())
+    alone = replace(options, distances=False)
+    finished = measure_all("consistency", alone, {name: TASKS[name] for name in tasks}, runs())
     return finished, [summarise(finished.results, task) for task in tasks]
 
 
@@ -55,7 +57,7 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
             for run in runs():
                 inner = run.allocation[0]
                 ends = {nfe: _mean(summary, run, nfe, metric) for nfe in run.points if nfe % inner == 0}
-                cells = {nfe: f"{mean.mean:.4f} ± {mean.std:.4f}" for nfe, mean in ends.items() if mean.values}
+                cells = {nfe: f"{mean.mean:.4f} ± {mean.std:.4f}" for nfe, mean in ends.items() if mean.count}
                 if cells:
                     rows.append([run.name, ", ".join(f"{nfe}: {cell}" for nfe, cell in cells.items())])
             if rows:

@@ -30,6 +30,7 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.flattened_ddrm import FlatDDRM
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
+from restoration.restorer import synchronise
 from solvers import DDRM, NoiseSchedule, NoiseSource
 
 SIGMA_Y = 0.1  # in model units, [-1, 1]
@@ -149,24 +150,16 @@ class Case:
         def draw(mask: Tensor, like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, device=like.device)
 
-        def clocked(into: list[float], action: Callable[[], T]) -> T:
-            _synchronize(x.device)
-            start = perf_counter()
-            result = action()
-            _synchronize(x.device)
-            into.append(perf_counter() - start)
-            return result
-
         # Two levels more than rounds: the first advance starts the run, the last one holds two steps.
         levels = self.prior.schedule.steps(self.prior.schedule.K, WARM_UP + repeats + 2)
         run = self.ddrm.follow(x, levels, noise)
         next(run)
         for k, k_next in pairwise(levels[:-1]):
             step = partial(self.baseline.step, x, x0, self.eps(x, k), alpha_bar(k), alpha_bar(k_next), draw)
-            clocked(self.ours, partial(next, run))
-            x = clocked(self.flat, partial(step, lean=False))
-            clocked(self.lean, partial(step, lean=True))
-            clocked(self.noise, partial(noise.normal, x.shape))
+            clocked(x.device, self.ours, partial(next, run))
+            x = clocked(x.device, self.flat, partial(step, lean=False))
+            clocked(x.device, self.lean, partial(step, lean=True))
+            clocked(x.device, self.noise, partial(noise.normal, x.shape))
         for times in (self.ours, self.flat, self.lean, self.noise):
             del times[:WARM_UP]
         self.peaks = (peak_images(self.ddrm, self.x, 10), peak_images(self.ddrm, self.x, 100))
@@ -176,9 +169,16 @@ class Case:
         return median(other / mine for other, mine in zip(than, self.ours, strict=True))
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def clocked(
+    device: torch.device, into: list[float], action: Callable[[], T], clock: Callable[[], float] = perf_counter
+) -> T:
+    """Do it, and note the seconds until the device has done it."""
+    synchronise(device)
+    start = clock()
+    result = action()
+    synchronise(device)
+    into.append(clock() - start)
+    return result
 
 
 def make_cases(size: int, batch: int, device: torch.device) -> list[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -9,19 +10,31 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from benchmarks.campaign import Job, Measurer, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk
 from benchmarks.metrics.availability import available
+from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features, FeatureSpace
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.prior_features import PriorFeatures
+from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
 from benchmarks.runs import Run
+from benchmarks.workers import count_of, on_ray, require_ray
+from restoration.errors import OutputError
 from restoration.interrupt import Interrupt
-from restoration.priors import DiffusionPrior, load_prior
+from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
+from restoration.priors.catalogue import KNOWN
 from restoration.sources import Source, find
 from restoration.tasks import Task
 
@@ -40,11 +53,13 @@ class Options:
     precision: str = "auto"
     fid_weights: Path | None = None
     lpips_weights: Path | None = None
+    reference_stats: Path | None = None
     workers: str = "here"
     overwrite: bool = False
     eta: float = 0.85
     eta_b: float = 1.0
     shown: int = 6
+    distances: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,7 @@ class Finished:
     space: FeatureSpace
     notes: tuple[str, ...]
     complete: bool
+    reference: Statistics | None = None
 
 
 def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tuple[Run, ...]) -> Finished:
@@ -65,33 +81,39 @@ def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tu
     """
     if options.batch < 1 or (options.limit is not None and options.limit < 1):
         raise ValueError(f"--batch and --limit must be at least 1: got {options.batch} and {options.limit}")
+    if options.workers != "here":
+        count_of(options.workers)
+        require_ray()
+        options = _absolute(options)
     sources = _unique(find(options.data))[: options.limit]
     prior = load_prior(options.prior, options.device, options.precision)
     if not options.fit:
         check_sizes(sources, prior.image_shape[1:])
-    bench, notes = build_bench(options, prior, runs)
-    assert bench.features is not None
+    bench, space, notes = build_bench(options, prior, runs)
+    reference = _reference(options.reference_stats, space)
     config = _config(command, options, bench, tasks)
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
     todo = jobs(asked, sources, options.batch, results)
-    complete = _watched(todo, _measurer(options, bench), results, len(sources) * len(tasks))
-    return Finished(results, bench.features.space, notes, complete)
+    measurer = _measurer(command, options, tasks, bench, config)
+    complete = _watched(todo, measurer, results, len(sources) * len(tasks))
+    return Finished(results, space, notes, complete, reference)
 
 
-def build_bench(options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]) -> tuple[Bench, tuple[str, ...]]:
-    """The metrics that can be had here, and a line for each that cannot."""
+def build_bench(
+    options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]
+) -> tuple[Bench, FeatureSpace, tuple[str, ...]]:
+    """The metrics that can be had here, their features' space, and a line for each that cannot."""
     can = available(
         prior=True, fid_weights=options.fid_weights, lpips_weights=options.lpips_weights, download=True
     )
-    here_too = (
-        can["FID"] or options.fid_weights is not None
-    )  # weights that were given and do not load are an error
+    here_too = can["FID"] or options.fid_weights  # weights that were given and do not load are an error
     features: Features = InceptionFeatures(options.fid_weights, prior.device) if here_too else PriorFeatures(prior)
     lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] or options.lpips_weights else None
     notes = tuple(str(can[metric]) for metric in ("FID", "LPIPS") if not can[metric])
-    bench = Bench(prior, runs, options.eta, options.eta_b, features, lpips, shown=options.shown)
-    return bench, notes
+    measured = features if options.distances else None
+    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, shown=options.shown)
+    return bench, features.space, notes
 
 
 def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]) -> dict[str, Any]:
@@ -117,30 +139,79 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
     }
 
 
-def _measurer(options: Options, bench: Bench) -> Measurer:
+@dataclass(frozen=True)
+class _Build:
+    """A worker's bench, made where it is called."""
+
+    command: str
+    options: Options
+    tasks: dict[str, Task]
+    runs: tuple[Run, ...]
+
+    def __call__(self) -> tuple[Bench, dict[str, Any]]:
+        prior = load_prior(self.options.prior, self.options.device, self.options.precision)
+        bench, _, _ = build_bench(self.options, prior, self.runs)
+        return bench, _config(self.command, self.options, bench, self.tasks)
+
+
+def _measurer(
+    command: str, options: Options, tasks: dict[str, Task], bench: Bench, config: dict[str, Any]
+) -> Measurer:
     if options.workers == "here":
         return here(bench)
-    raise ValueError(f"--workers must be here or ray[:N]: got {options.workers!r}")
+    device = bench.prior.device.type
+    build = _Build(command, replace(options, device=device), tasks, bench.runs)
+    return on_ray(build, config, device, options.workers)
+
+
+def _absolute(options: Options) -> Options:
+    """As another process can use them, on another machine too."""
+
+    def anywhere(path: Path | None) -> Path | None:
+        return None if path is None else path.absolute()
+
+    local = options.prior not in (*EMBEDDED, *KNOWN) and Path(options.prior).exists()
+    return replace(
+        options,
+        data=tuple(path.absolute() for path in options.data),
+        prior=str(Path(options.prior).absolute()) if local else options.prior,
+        fid_weights=anywhere(options.fid_weights),
+        lpips_weights=anywhere(options.lpips_weights),
+    )
+
+
+def _reference(file: Path | None, space: FeatureSpace) -> Statistics | None:
+    """What the user's file holds; None where there is no file yet. It is refused before hours of measuring."""
+    if file is None:
+        return None
+    if not file.exists():
+        if not file.parent.is_dir():
+            raise OutputError(f"{file}: there is no folder {file.parent}")
+        return None
+    statistics = Statistics.load(file)
+    if statistics.space != space:
+        raise MetricError(f"{file}: holds statistics of other features: {statistics.space}, not {space}")
+    return statistics
 
 
 def _unique(sources: list[Source]) -> list[Source]:
     """Sources under names of their own: a picture's seed is its name's."""
-    names = [source.name for source in sources]
-    twice = next((name for name in names if names.count(name) > 1), None) if len({*names}) < len(names) else None
-    if twice is not None:
-        raise ValueError(f"two pictures are called {twice}: a picture's seed is made of its name")
+    name, count = Counter(source.name for source in sources).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{count} pictures are called {name}: a picture's seed is made of its name")
     return sources
 
 
 def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) -> bool:
     """Measure with a bar, until done (true) or a Ctrl-C (false)."""
     console, interrupt = Console(stderr=True), Interrupt()
-    columns = (
+    columns: tuple[ProgressColumn, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f} of {task.total:.0f}"),
     )
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+    columns = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     left = sum(len(job.sources) for job in todo)
     if left < total:
         console.print(f"{total - left} of {total} restorations are there already", highlight=False)

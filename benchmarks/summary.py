@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from benchmarks.chunk import ORIGINAL
 from benchmarks.metrics.distance import Distance
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
+from benchmarks.metrics.kid import kernel_distance
+from benchmarks.metrics.sample import Sample
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
 from benchmarks.runs import Kind, Look
+from restoration.errors import ImageError
+
+BLOCK = 1024
+"""Features of so many pictures are gathered before statistics take them: each time costs dim² at least."""
 
 
 @dataclass
 class Mean:
-    """A mean of numbers that come one at a time, exactly rounded, so that their order does not matter."""
+    """Mean and spread of numbers that come chunk by chunk, in memory that does not grow.
 
-    values: list[float] = field(default_factory=list)
+    Within a chunk sums are exactly rounded, and chunks are joined by Chan, Golub and LeVeque's update: the same
+    chunks in the same order give the same bits, in another order the same to rounding.
+    """
 
-    @property
-    def mean(self) -> float:
-        """NaN of none."""
-        return math.fsum(self.values) / len(self.values) if self.values else math.nan
+    count: int = 0
+    mean: float = math.nan
+    squares: float = 0.0
+
+    def add(self, values: Sequence[float]) -> None:
+        """Take a chunk's numbers."""
+        if not values:
+            return
+        mean = math.fsum(values) / len(values)
+        self.squares += math.fsum((value - mean) ** 2 for value in values)
+        if self.count:
+            total, shift = self.count + len(values), mean - self.mean
+            self.squares += shift**2 * (self.count * len(values) / total)
+            mean = self.mean + shift * (len(values) / total)
+        self.count, self.mean = self.count + len(values), mean
 
     @property
     def std(self) -> float:
         """Their standard deviation; NaN of fewer than two."""
-        if len(self.values) < 2:
-            return math.nan
-        mean = self.mean
-        return math.sqrt(math.fsum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1))
+        return math.sqrt(self.squares / (self.count - 1)) if self.count > 1 else math.nan
 
 
 @dataclass
@@ -45,6 +64,7 @@ class TaskSummary:
         failed: a line for each that could not be read, by name.
         means: by look and metric.
         distances: Fréchet distance to the originals, by look; empty without features.
+        kernels: kernel distance to the same, where it was asked for.
         seconds: of solving, an image, by run.
         hardware: on which.
     """
@@ -54,42 +74,94 @@ class TaskSummary:
     failed: dict[str, str] = field(default_factory=dict)
     means: dict[Look, dict[str, Mean]] = field(default_factory=dict)
     distances: dict[Look, Distance] = field(default_factory=dict)
+    kernels: dict[Look, Distance] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     hardware: set[str] = field(default_factory=set)
 
 
 def summarise(
-    results: Results, task: str, space: FeatureSpace | None = None, reference: Statistics | None = None
+    results: Results,
+    task: str,
+    space: FeatureSpace | None = None,
+    reference: Statistics | None = None,
+    *,
+    kernel: bool = False,
 ) -> TaskSummary:
-    """Read all chunks of one task, one at a time.
+    """Read all chunks of one task, one at a time, and their features, one look at a time.
 
     Args:
         space: of the stored features; None for no distances.
         reference: statistics to compare with, in place of the same pictures' originals.
+        kernel: also compute kernel distances, always to the same pictures' originals.
+
+    Raises:
+        OutputError: a damaged file. ImageError: no picture could be read.
     """
     summary = TaskSummary(task)
     seconds: dict[str, list[float]] = defaultdict(list)
-    statistics: dict[str, Statistics] = {}
-    for chunk in results.chunks(task, features=space is not None):
-        summary.images += len(chunk.names) - len(chunk.failed)
+    readable: dict[int, list[str]] = {}
+    for index, chunk in zip(results.indices(task), results.chunks(task), strict=True):
         summary.failed |= chunk.failed
+        if not chunk.readable:
+            continue
+        readable[index] = chunk.readable
+        summary.images += len(chunk.readable)
         summary.hardware.add(chunk.hardware)
         for run, spent in chunk.seconds.items():
             seconds[run].append(spent)
+        columns: dict[tuple[Look, str], list[float]] = defaultdict(list)
         for row in chunk.rows:
-            means = summary.means.setdefault(look_of(row), defaultdict(Mean))
             for metric, value in row.items():
                 if isinstance(value, float):
-                    means[metric].values.append(value)
-        if space is not None:
-            for key, features in chunk.features.items():
-                statistics.setdefault(key, Statistics(space)).update(features)
+                    columns[look_of(row), metric].append(value)
+        for (look, metric), values in columns.items():
+            summary.means.setdefault(look, defaultdict(Mean))[metric].add(values)
     summary.seconds = {run: math.fsum(spent) / max(summary.images, 1) for run, spent in seconds.items()}
-    originals = reference or statistics.get(ORIGINAL)
-    if originals is not None and summary.images > 1:
-        for look in summary.means:
-            summary.distances[look] = frechet_distance(statistics[look.key], originals)
+    if summary.failed and not summary.images:
+        raise ImageError(f"{task}: no picture could be read, first {next(iter(summary.failed.values()))}")
+    if space is None or summary.images < 2:
+        return summary
+    clean = reference or statistics(results, task, ORIGINAL, readable, space)
+    some = sample(results, task, ORIGINAL, readable, space) if kernel else None
+    for look in summary.means:
+        ours = statistics(results, task, look.key, readable, space)
+        summary.distances[look] = frechet_distance(ours, clean)
+        if some is not None:
+            ours_some = sample(results, task, look.key, readable, space)
+            summary.kernels[look] = kernel_distance(ours_some, some)
     return summary
+
+
+def originals(results: Results, task: str, space: FeatureSpace) -> Statistics:
+    """Of the clean pictures."""
+    chunks = zip(results.indices(task), results.chunks(task), strict=True)
+    readable = {index: chunk.readable for index, chunk in chunks if chunk.readable}
+    return statistics(results, task, ORIGINAL, readable, space)
+
+
+def statistics(
+    results: Results, task: str, key: str, readable: Mapping[int, list[str]], space: FeatureSpace
+) -> Statistics:
+    """Of one look's features, of the chunks and names that could be read, in order."""
+    whole, block = Statistics(space), [torch.empty(0, space.dim)]
+    for index in readable:
+        block.append(results.features(task, index, key))
+        if sum(map(len, block)) >= BLOCK:
+            whole.update(torch.cat(block))
+            block = []
+    if block:
+        whole.update(torch.cat(block))
+    return whole
+
+
+def sample(
+    results: Results, task: str, key: str, readable: Mapping[int, list[str]], space: FeatureSpace
+) -> Sample:
+    """Some of one look's features, of the same names as of any other look."""
+    some = Sample(space)
+    for index, names in readable.items():
+        some.update(results.features(task, index, key), names)
+    return some
 
 
 def look_of(row: dict[str, object]) -> Look:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from benchmarks import paper
 from benchmarks.markdown import conditions, markdown
 from benchmarks.runs import Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
-from benchmarks.summary import TaskSummary, summarise
+from benchmarks.summary import TaskSummary, originals, summarise
 
 CLOSE = {"PSNR": 0.3, "FID": 1.0}
 """How far from the paper a number may be to be called equal: seeds, masks and the test images differ."""
@@ -34,7 +35,18 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
         raise ValueError(f"--tasks must be among {', '.join(paper.TASKS)}: got {unknown[0]!r}")
     pinned = replace(options, eta=paper.ETA, eta_b=paper.ETA_B)
     finished = measure_all("table2", pinned, {name: paper.TASKS[name] for name in tasks}, runs(outer, inner))
-    return finished, [summarise(finished.results, task, finished.space) for task in tasks]
+    if not finished.complete:
+        return finished, []
+    file = options.reference_stats
+    if file is not None and finished.reference is None:
+        originals(finished.results, tasks[0], finished.space).save(file)
+    elif file is not None and finished.reference is not None:
+        note = f"{finished.space.frechet_name} against {finished.reference.count:,} pictures of {file.name}"
+        finished = replace(finished, notes=(*finished.notes, note))
+    summaries = [
+        summarise(finished.results, task, finished.space, finished.reference, kernel=True) for task in tasks
+    ]
+    return finished, summaries
 
 
 def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: int) -> list[str]:
@@ -48,16 +60,16 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
     same = as_paper and "celeba" in config["prior"] and config["image shape"][1:] == [256, 256]
     distance = finished.space.frechet_name
     lines: list[str] = []
-    for metric, told in (("PSNR", paper.PSNR), (distance, paper.FID)):
+    for metric, told in (("PSNR", paper.PSNR), (distance, paper.FID), (finished.space.kernel_name, None)):
         head = [f"{metric} {'↑ dB' if metric == 'PSNR' else '↓'}"]
         head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
         head += [f"plain x̂₀ {look.nfe}" if look.kind == "returned" else f"drawn {look.nfe}" for look in early]
         rows = [
-            [summary.task, *(f"{value(summary, look, metric):.2f}" for look in [*looks, end, *early])]
+            [summary.task, *(_cell(value(summary, look, metric), metric) for look in [*looks, end, *early])]
             for summary in summaries
         ]
         lines += [*markdown(head, rows), ""]
-        if not as_paper:
+        if not as_paper or told is None:
             continue
         rows = []
         for summary in summaries:
@@ -75,10 +87,15 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
 
 
 def value(summary: TaskSummary, look: Look, metric: str) -> float:
-    """One cell."""
+    """One cell; NaN of a distance that one picture has not."""
     if metric == "PSNR":
         return summary.means[look]["psnr"].mean
-    return summary.distances[look].value
+    kind = summary.kernels if metric.startswith("K") else summary.distances
+    return kind[look].value if look in kind else math.nan
+
+
+def _cell(number: float, metric: str) -> str:
+    return f"{number:.4f}" if metric.startswith("K") else f"{number:.2f}"
 
 
 def _beside(ours: float, theirs: float, metric: str, same: bool) -> str:

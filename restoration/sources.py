@@ -20,11 +20,12 @@ class Source:
     offset: int = 0
     size: int | None = None
 
-    def read(self) -> bytes:
-        """Its bytes."""
+    def read(self, at_most: int | None = None) -> bytes:
+        """Its bytes, or so many of the first."""
+        limits = [limit for limit in (self.size, at_most) if limit is not None]
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            return file.read(-1 if self.size is None else self.size)
+            return file.read(min(limits, default=-1))
 
 
 def find(paths: Sequence[Path]) -> list[Source]:

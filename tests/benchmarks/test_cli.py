@@ -1,0 +1,223 @@
+"""``restore-bench``, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import cli
+from benchmarks.kills import write_pictures, write_tiny_prior
+from benchmarks.metrics.statistics import Statistics
+from restoration import console
+
+QUICK = (
+    "--prior",
+    "tiny",
+    "--device",
+    "cpu",
+    "--outer",
+    "2",
+    "--inner",
+    "2",
+    "--batch",
+    "2",
+    "--tasks",
+    "inpaint",
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prior of 16×16 pictures, and four such pictures."""
+    folder = tmp_path_factory.mktemp("bench")
+    write_tiny_prior(folder / "tiny")
+    write_pictures(folder / "pictures", 4)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, without network and without weights of metrics."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").symlink_to(made / "tiny")
+    shutil.copytree(made / "pictures", tmp_path / "pictures")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    return tmp_path
+
+
+def bench(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Run the command in this process: exit code, stdout, stderr."""
+    before = sys.argv
+    sys.argv = ["restore-bench", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            console.main("restore-bench", cli.app)
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr()
+    return int(stop.value.code or 0), out, err
+
+
+def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, capsys) -> None:
+    (folder / "pictures" / "01a.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    assert code == 0
+    assert out == Path("r/table2.md").read_text()
+    assert "| PSNR ↑ dB | nested 2 | nested 4 | plain 4 | plain x̂₀ 2 | drawn 2 |" in out
+    assert out.count("| inpaint |") == 3
+    assert "FD-prior ↓" in out
+    assert "KD-prior ↓" in out
+    assert "FID ↓" not in out
+    assert "4 pictures of pictures at 16×16, prior tiny" in out
+    assert "FD-prior of fewer than 2,048 pictures is unreliable" in out
+    assert "LPIPS: not available: AlexNet's weights cannot be downloaded here" in out
+    assert "inpaint: left out on both sides: 01a.png: " in out
+    config = json.loads(Path("r/config.json").read_text())
+    assert (config["eta"], config["eta_b"], config["device"]) == (0.85, 1.0, "cpu")
+
+
+def test_a_rerun_says_what_is_there_and_another_configuration_is_refused(folder: Path, capsys) -> None:
+    assert bench("table2", "--data", "pictures", *QUICK, "--limit", "2", "-o", "r", capsys=capsys)[0] == 0
+    first = Path("r/inpaint/00000.json").read_bytes()
+    code, out, err = bench("table2", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    assert (code, "2 of 4 restorations are there already" in err) == (0, True)
+    assert "4 pictures of pictures" in out
+    assert Path("r/inpaint/00000.json").read_bytes() == first
+    other = ("--prior", "tiny", "--device", "cpu", "--outer", "2", "--inner", "3", "--batch", "2")
+    code, out, err = bench("table2", "--data", "pictures", *other, "-o", "r", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "another configuration (runs: " in err
+    assert "--overwrite" in err
+    assert Path("r/inpaint/00000.json").read_bytes() == first
+
+
+def test_reference_statistics_are_written_once_and_then_taken(folder: Path, capsys) -> None:
+    given = ("--reference-stats", "clean.stats")
+    code, own, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    assert (code, Statistics.load(Path("clean.stats")).count) == (0, 4)
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    assert "FD-prior against 4 pictures of clean.stats." in out
+    assert out.replace("FD-prior against 4 pictures of clean.stats.\n", "") == own
+    statistics = Statistics.load(Path("clean.stats"))
+    statistics.mean = statistics.mean + 1
+    statistics.save(Path("clean.stats"))
+    _, moved, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    rows = [line for line in own.splitlines() if line.startswith("| inpaint")]
+    others = [line for line in moved.splitlines() if line.startswith("| inpaint")]
+    assert (rows[0], rows[2]) == (others[0], others[2])
+    assert rows[1] != others[1]
+
+
+def test_one_picture_has_a_psnr_and_no_distance(folder: Path, capsys) -> None:
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "--limit", "1", "-o", "r", capsys=capsys)
+    assert code == 0
+    assert "| inpaint | nan | nan |" in out
+
+
+def large(folder: Path) -> None:
+    Image.new("RGB", (20, 16)).save(folder / "pictures" / "zz.png")
+
+
+def empty(folder: Path) -> None:
+    (folder / "none").mkdir()
+
+
+def twice(folder: Path) -> None:
+    shutil.copytree(folder / "pictures", folder / "more")
+
+
+def ruined(folder: Path) -> None:
+    for file in (folder / "pictures").iterdir():
+        file.write_bytes(b"nothing")
+
+
+def statistics(folder: Path) -> None:
+    (folder / "x.stats").write_bytes(b"nothing")
+
+
+def occupied(folder: Path) -> None:
+    (folder / "r").mkdir()
+    (folder / "r" / "thesis.tex").touch()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "arguments", "message"),
+    [
+        (large, (), "zz.png is 20×16, and this prior makes 16×16; --fit crops and shrinks every picture"),
+        (empty, ("--data", "none"), "none: no pictures in it"),
+        (twice, ("--data", "pictures", "--data", "more"), "2 pictures are called 00.png"),
+        (ruined, (), "inpaint: no picture could be read, first 00.png"),
+        (occupied, (), "r holds something else already"),
+        (statistics, ("--reference-stats", "x.stats"), "x.stats: is damaged or no safetensors file"),
+        (None, ("--reference-stats", "no/x.stats"), "there is no folder no"),
+        (None, ("--data", "nowhere"), "nowhere"),
+        (None, ("--tasks", "inpaint,sharpen"), "--tasks must be among denoise, sr16, colorize, inpaint: got"),
+        (None, ("--batch", "0"), "--batch and --limit must be at least 1"),
+        (None, ("--limit", "-1"), "--batch and --limit must be at least 1"),
+        (None, ("--outer", "0"), "--outer and --inner must be at least 1"),
+        (None, ("--workers", "ray:none"), "--workers must be here or ray[:N]"),
+        (None, ("--prior", "absent"), "'absent' is no file or folder"),
+        (None, ("--fid-weights", "absent.pth"), "absent.pth: no such file"),
+        (None, ("--device", "abacus"), "abacus"),
+        (None, ("--precision", "fp8"), "fp8"),
+        (None, ("--nonsense",), "--nonsense"),
+    ],
+)  # fmt: skip
+def test_what_the_user_can_mend_is_one_line(folder: Path, capsys, prepare, arguments, message: str) -> None:
+    if prepare is not None:
+        prepare(folder)
+    data = () if "--data" in arguments else ("--data", "pictures")
+    code, out, err = bench("table2", *data, *QUICK, "-o", "r", *arguments, capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert message in err
+
+
+def test_mixed_sizes_are_shrunk_with_fit(folder: Path, capsys) -> None:
+    large(folder)
+    code, out, _ = bench("table2", "--data", "pictures", "--fit", *QUICK, "-o", "r", capsys=capsys)
+    assert (code, "5 pictures of pictures" in out) == (0, True)
+
+
+def test_speed_tells_ratios_and_device(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a process of its own imports PyTorch for seconds
+    monkeypatch.setattr("benchmarks.speed.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
+    options = ("--prior", "tiny", "--device", "cpu", "--batches", "1,2", "--rounds", "1", "--inner", "1")
+    code, out, err = bench("speed", *options, "-o", "s", capsys=capsys)
+    assert code == 0, err
+    assert out == Path("s/speed.md").read_text()
+    assert "restoration ÷ passes" in out
+    assert "threads" in out
+    rows = json.loads(Path("s/speed.json").read_text())["rows"]
+    assert [(row["variant"], row["batch"]) for row in rows] == [
+        (variant, batch) for batch in (1, 2) for variant in ("cpu fp32", "cpu fp32 contiguous")
+    ]
+    assert all(row["restoration / passes"] > 0 and row["step / pass"]["SR4"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--batches", "1,x"), "--batches must be numbers like 1,4,16"),
+        (("--rounds", "0"), "--batches and --rounds must be at least 1"),
+        (("--device", "tpu"), "--device must be auto, cpu or cuda"),
+        (("--clock", "sun"), "--clock must be wall or processor"),
+        (("--architecture", "resnet"), "--architecture must be celeba_hq: got 'resnet'"),
+    ],
+)
+def test_wrong_options_of_speed_are_one_line(folder: Path, capsys, arguments, message: str) -> None:
+    code, out, err = bench("speed", "--prior", "tiny", "--device", "cpu", *arguments, "-o", "s", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert message in err
