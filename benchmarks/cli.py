@@ -178,6 +178,56 @@ def report(
     from benchmarks.report.page import write
 
     typer.echo(write(results, output))
+    return 0
+
+
+@app.command()
+def consistency(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Annotated[
+        str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")
+    ] = "denoise,sr16,colorize,inpaint",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write what restore tells of a preview's change: PRIOR/calibration.json."
+        ),
+    ] = None,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """How far previews are from the end of their own run, as the paper's Appendix B; 30 evaluations, 5 splits."""
+    from benchmarks import consistency as command
+    from benchmarks.setup import Options
+
+    options = Options(
+        data=tuple(data),
+        prior=prior,
+        output=output,
+        limit=limit,
+        fit=fit,
+        batch=batch,
+        device=device,
+        precision=precision,
+        lpips_weights=lpips_weights,
+        workers=workers,
+        overwrite=overwrite,
+    )
+    finished, summaries = command.measure(options, tasks.split(","))
+    if not finished.complete:
+        return INTERRUPTED
+    if calibrate is not None:
+        command.calibrate(finished, summaries, calibrate)
+    _tell(output / "consistency.md", command.tables(finished, summaries))
+    return 0
 
 
 @app.command()
