@@ -9,6 +9,8 @@ from typing import Any
 
 from restoration.interrupt import INTERRUPTED
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
+
 
 def script(name: str, app: Any) -> None:
     """:func:`main`, and a quick way out once all is written.
@@ -53,6 +55,7 @@ def _mendable(name: str, error: Exception) -> str | None:
     if isinstance(error, (RestorationError, ValueError, OSError)):
         return str(error)
     # torch.OutOfMemoryError is a RuntimeError, and so is what the CPU's allocator raises
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error)):
-        return "not enough memory for this; use fewer --samples, a smaller --tile-batch or --batch, or prior"
+    short = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, MemoryError) or short:
+        return f"not enough memory for this; ask for less at a time ({name} --help), or use a smaller prior"
     return None

@@ -111,14 +111,15 @@ def _cells(values: tuple[float, float]) -> tuple[str, str]:
     return f"{values[0]:.4f}", f"{values[1]:.4f}"
 
 
-def hardware(device: torch.device) -> str:
+def hardware(device: torch.device, processes: int) -> str:
     """What it ran on, in words."""
+    several = "" if processes == 1 else f"{processes} x "
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cores = torch.get_num_threads()
+        return several + torch.cuda.get_device_name(device)
+    cores = torch.get_num_threads() * processes
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    return f"{cores} CPU threads ({model})"
+    return f"{cores} CPU thread{'' if cores == 1 else 's'} ({model})"

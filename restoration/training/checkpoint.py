@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -10,9 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 
 from nested.files import atomic_write
 from restoration.errors import OutputError, first_line
+
+RUN = "run.json"
+UNWRITABLE = (OSError, RuntimeError, SafetensorError)
+"""What a full disk is called by Python, by ``torch.save`` and by safetensors."""
 
 
 class Checkpoints:
@@ -28,16 +35,20 @@ class Checkpoints:
 
     def __init__(self, folder: Path, accelerator: Accelerator, settings: dict[str, Any]) -> None:
         self.folder, self._accelerator = folder, accelerator
-        record = folder / "run.json"
-        try:
-            if accelerator.is_main_process and not record.is_file():
+        record = folder / RUN
+        before: dict[str, Any] = {}
+
+        def begin() -> None:
+            if not record.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
                 text = json.dumps(settings, indent=2) + "\n"
                 atomic_write(record, lambda file: file.write(text.encode()))
-            accelerator.wait_for_everyone()
+
+        self._on_main(begin, f"{record} cannot be written")
+        try:
             before = json.loads(record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise OutputError(f"{record} cannot be used: {getattr(error, 'strerror', None) or error}") from None
+            raise OutputError(f"{record} cannot be read: {first_line(error)}") from None
         for name, value in settings.items():
             if before.get(name) != value:
                 raise OutputError(
@@ -67,23 +78,41 @@ class Checkpoints:
             OutputError: it cannot be written; the one before stays.
         """
         made, final = self.folder / ".part", self.folder / f"step-{step:08d}"
-        main = self._accelerator.is_main_process
+        fails = f"{final} cannot be written"
+
+        def begin() -> None:
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+
+        def end() -> None:
+            write(made)
+            older = self._all()
+            for path in made.iterdir():  # a power cut must not leave a checkpoint that is there but empty
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            made.rename(final)
+            for path in older:
+                shutil.rmtree(path, ignore_errors=True)
+
+        self._on_main(begin, fails)
         try:
-            if main:
-                shutil.rmtree(made, ignore_errors=True)
-                made.mkdir()
-            self._accelerator.wait_for_everyone()
             self._accelerator.save_state(str(made))
-            if main:
-                write(made)
-            self._accelerator.wait_for_everyone()
-            if main:
-                older = self._all()
-                made.rename(final)
-                for path in older:
-                    shutil.rmtree(path, ignore_errors=True)
-        except (OSError, RuntimeError) as error:  # RuntimeError: how torch.save says that a disk is full
-            raise OutputError(f"{final} cannot be written: {first_line(error)}") from None
+        except UNWRITABLE as error:
+            raise OutputError(f"{fails}: {first_line(error)}") from None
+        self._accelerator.wait_for_everyone()
+        self._on_main(end, fails)
+
+    def _on_main(self, do: Callable[[], object], fails: str) -> None:
+        """Do it on the main process; its failure is everyone's, so that nobody waits for one that has gone."""
+        told: list[str | None] = [None]
+        if self._accelerator.is_main_process:
+            try:
+                do()
+            except UNWRITABLE as error:
+                told = [f"{fails}: {getattr(error, 'strerror', None) or first_line(error)}"]
+        broadcast_object_list(told)
+        if told[0] is not None:
+            raise OutputError(told[0])
 
     def _all(self) -> list[Path]:
         return [path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d{8}", path.name)]

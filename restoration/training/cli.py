@@ -13,6 +13,7 @@ import typer
 from restoration import console
 
 DEFAULT_MINUTES = 60.0
+SEED_LIMIT = 2**53  # as the solvers' seeds; numpy and torch take any below
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -81,8 +82,10 @@ def restore_train(
     )
     _at_least(1, **{"--steps": steps, "--batch": batch, "--size": size})
     _at_least(0, **{"--workers": workers, "--seed": seed})
-    if not output.name or "" in (str(path) for path in data):
-        raise ValueError("--output (-o) must name a folder")
+    if seed >= SEED_LIMIT:
+        raise ValueError(f"--seed must be below {SEED_LIMIT}: got {seed}")
+    if not output.name or "" in sys.argv[1:]:  # an unset shell variable; as a path it would mean this folder
+        raise ValueError("DATA and --output (-o) must name something other than this folder")
 
     from restoration.training.command import Settings, train  # torch loads here, after --help and option errors
     from restoration.training.pictures import Form
@@ -110,15 +113,19 @@ def restore_train(
             compile=compile,
             licence=data_licence,
             device=device,
-            command=_command([*data, output]),
+            command=_command([*data, output, *([] if init is None else [Path(init)])]),
         )
     )
 
 
 def _command(paths: list[Path]) -> str:
     """The command as typed, but of the paths only their names: a model card travels."""
-    names = {str(path): path.resolve().name for path in paths}
-    return shlex.join(["restore-train", *(names.get(argument, argument) for argument in sys.argv[1:])])
+    names = {path: path.resolve().name for path in paths}
+    told = []
+    for argument in sys.argv[1:]:
+        option, equals, value = argument.rpartition("=")
+        told.append(option + equals + names.get(Path(value), value))
+    return shlex.join(["restore-train", *told])
 
 
 def _positive(**given: float) -> None:

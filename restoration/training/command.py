@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
-from restoration.errors import ImageError, OutputError
+from restoration.errors import ImageError, OutputError, PriorError, first_line
 from restoration.interrupt import INTERRUPTED, Interrupt
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.diffusion import FACTS
@@ -19,7 +20,7 @@ from restoration.priors.library import resolve_device
 from restoration.sources import find
 from restoration.training import presets
 from restoration.training.card import Facts, hardware
-from restoration.training.checkpoint import Checkpoints
+from restoration.training.checkpoint import RUN, Checkpoints
 from restoration.training.display import Display
 from restoration.training.objective import Objective
 from restoration.training.pictures import Form, Pictures
@@ -60,15 +61,13 @@ class Run:
         self, settings: Settings, display: Display, interrupt: Interrupt, accelerator: Accelerator
     ) -> None:
         self.settings, self.display, self.accelerator = settings, display, accelerator
+        place = _place(settings.output)
         self.schedule = NoiseSchedule.linear()
         self.objective = Objective(self.schedule, settings.gamma, accelerator.device)
         self.network, self.initial = _network(settings)
-        self.pictures = _read(settings, display)
+        self.pictures = _read(settings, display, interrupt)
         self.held_out = self.pictures.held_out()
-        place = _place(settings.output)
         checkpoints = Checkpoints(place, accelerator, self._fixed())
-        if settings.compile or (settings.compile is None and accelerator.device.type == "cuda"):
-            self.network.compile()
         self.trainer = Trainer(
             accelerator,
             self.network,
@@ -84,19 +83,34 @@ class Run:
         """Whether it is finished; else it was interrupted, and the same command goes on."""
         progress, recipe = self.trainer.progress, self.settings.recipe
         if recipe.share(progress) < 1:
+            self._compile()
             if progress.step:
                 self.display.say(f"going on from step {progress.step} ({progress.seconds / 60:.1f} minutes)")
             self.display.begin(self.trainer)
             trained = set(range(len(self.pictures))) - set(self.held_out)
             if not self.trainer.run(self.pictures, sorted(trained)):
                 return False
-        elif _told_finished(self.settings.output):
+        elif _told_finished(self.settings.output, progress.step):
             self.display.say(f"{self.settings.output} is trained already; more --minutes or --steps would go on")
             return True
         if self.accelerator.is_main_process:
             self._finish()
         self.accelerator.wait_for_everyone()
         return True
+
+    def _compile(self) -> None:
+        """If asked, or on a GPU; where it cannot be and was not asked for, training goes on without."""
+        asked, form = self.settings.compile, self.settings.form
+        if not (self.accelerator.device.type == "cuda" if asked is None else asked):
+            return
+        self.network.compile()
+        try:
+            self.trainer.warm_up(form.size, form.channels)
+        except Exception as error:  # no compiler, or one that fails: torch has many ways to say it
+            if asked:
+                raise PriorError(f"the network cannot be compiled here ({first_line(error)})") from None
+            self.network._compiled_call_impl = None
+            self.display.say(f"not compiled ({first_line(error)})")
 
     def _fixed(self) -> dict[str, object]:
         form = self.settings.form
@@ -126,7 +140,7 @@ class Run:
             facts.examples = len(examples)
             batch = self.settings.recipe.batch
             facts.by_level = self.objective.by_level(network, examples, batch)
-            if self.initial is not None:
+            if self.initial is not None and self._like_ours(self.initial):
                 before, _ = _network(self.settings)
                 facts.by_level_before = self.objective.by_level(
                     before.to(self.accelerator.device), examples, batch
@@ -135,6 +149,10 @@ class Run:
         for line in facts.table():
             self.display.say(line)
         self.display.say(f"{self.settings.output}: restore PICTURE --task ... --prior {self.settings.output}")
+
+    def _like_ours(self, prior: DiffusionPrior) -> bool:
+        """Whether its answers mean what ours do, so that they can be compared."""
+        return prior.prediction == "v_prediction" and prior.schedule.alpha_bars.equal(self.schedule.alpha_bars)
 
     def _publish(self, network: UNet2DModel, facts: Facts) -> None:
         publish(
@@ -165,7 +183,7 @@ class Run:
             rate=settings.recipe.rate,
             gamma=settings.gamma,
             precision=self.accelerator.mixed_precision.replace("no", "fp32"),
-            hardware=hardware(self.accelerator.device),
+            hardware=hardware(self.accelerator.device, self.accelerator.num_processes),
             versions={name: version(name) for name in ("nested-restoration", "torch", "diffusers", "accelerate")},
             loss=sum(recent) / len(recent),
         )
@@ -179,24 +197,29 @@ def train(settings: Settings) -> int:
     """
     accelerator, interrupt = _accelerator(settings), Interrupt()
     with Display(accelerator.is_main_process) as display, interrupt.heard():
-        finished = Run(settings, display, interrupt, accelerator).train()
+        try:
+            finished = Run(settings, display, interrupt, accelerator).train()
+        except KeyboardInterrupt:  # while pictures were read, or the second one
+            finished = False
     return 0 if finished else INTERRUPTED
 
 
 def _accelerator(settings: Settings) -> Accelerator:
-    device = resolve_device(settings.device)
-    precision = settings.precision
+    device, precision = resolve_device(settings.device), settings.precision
     if precision not in PRECISIONS:
         raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}: got {precision!r}")
-    if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
-    # under `accelerate launch` each process has its own device, which accelerate knows
+    if precision == "auto":  # what `accelerate launch` was told goes before our choice
+        precision = os.environ.get("ACCELERATE_MIXED_PRECISION") or ("bf16" if _has_bf16(device) else "fp32")
+    if device.type == "cuda" and device.index is not None:  # else, under `accelerate launch`, each has its own
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ValueError(f"--device {device} is one GPU for several processes: give cuda, or none")
+        torch.cuda.set_device(device)
     return Accelerator(mixed_precision=precision.replace("fp32", "no"), cpu=device.type == "cpu")
 
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
@@ -213,23 +236,35 @@ def _network(settings: Settings) -> tuple[UNet2DModel, DiffusionPrior | None]:
 def _place(output: Path) -> Path:
     """Where the checkpoints of a prior lie, once its folder is known to be new or a run's."""
     place = output / "training"
-    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not place.is_dir()):
+    other = output.is_dir() and any(path != place for path in output.iterdir())
+    if output.is_file() or (other and not (place / RUN).is_file()):
         raise OutputError(f"{output} holds something else already; choose another -o")
     return place
 
 
-def _told_finished(folder: Path) -> bool:
-    """Whether a finished run has written its facts: one killed just before has not."""
+def _told_finished(folder: Path, step: int) -> bool:
+    """Whether a run that finished at that step has written its facts: one killed just before has not."""
     try:
-        return bool(json.loads((folder / FACTS).read_text(encoding="utf-8"))["finished"])
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        return bool(facts["finished"]) and facts["steps"] == step
     except (OSError, ValueError, KeyError):
         return False
 
 
-def _read(settings: Settings, display: Display) -> Pictures:
-    sources = find(settings.data)
+def _read(settings: Settings, display: Display, interrupt: Interrupt) -> Pictures:
+    sources = find(settings.data, leave_out=settings.output)
     display.say(f"reading {len(sources)} pictures")
-    pictures = Pictures(sources, settings.form)
+
+    def watch(done: int) -> None:
+        if interrupt.asked:
+            raise KeyboardInterrupt
+        display.reading(done, len(sources))
+
+    pictures = Pictures(sources, settings.form, watch)
+    if pictures.cut:
+        display.say(f"{pictures.cut} pictures are larger than their share of memory: a part of each is used")
+    if pictures.again:
+        display.say(f"{pictures.again} pictures do not fit into memory: they are decoded at every visit, slowly")
     if pictures.skipped:
         display.say(f"{len(pictures.skipped)} pictures are skipped, the first: {pictures.skipped[0]}")
     if not len(pictures):

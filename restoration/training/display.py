@@ -44,6 +44,14 @@ class Display:
         """One line."""
         self.console.print(text, markup=False)
 
+    def reading(self, done: int, total: int) -> None:
+        """How many pictures have been read."""
+        if self._shown:
+            self._bar.update(self._task, completed=done / total, description=f"{done} of {total}", visible=True)
+        elif time.monotonic() - self._told >= BETWEEN and self._told:
+            self.say(f"{done} of {total} read")
+        self._told = self._told or time.monotonic()
+
     def begin(self, trainer: Trainer) -> None:
         """Where training starts, from which its pace is told."""
         self._speed = [(trainer.progress.seconds, trainer.progress.images)]

@@ -22,7 +22,7 @@ class Objective:
 
     Args:
         schedule: the noise levels.
-        gamma: γ; ``float("inf")`` weights x̂₀'s error by the SNR, as plain ε-prediction does.
+        gamma: γ; the higher, the more low noise counts.
         device: where training runs.
     """
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,7 +26,12 @@ from restoration.sources import Source
 _LANCZOS = Image.Resampling.LANCZOS
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 KEPT_BYTES = 4 << 30
-"""How many bytes of decoded pictures stay in memory; those beyond are decoded again at every visit."""
+"""How many bytes of decoded pictures stay in memory, in each process. Of a photograph larger than its share of
+them a part is kept, drawn by its name; whole pictures beyond them are decoded again at every visit."""
+READERS = 8
+"""Threads that decode at a time: a picture of 12 million pixels takes half a gigabyte while it is decoded."""
+IN_A_ROW = 100
+"""So many pictures that cannot be read any more, one after another, end a run."""
 HELD_OUT = 256
 """At most so many pictures are kept from training, to be measured on."""
 
@@ -66,21 +74,32 @@ class Form:
 
 
 class Pictures:
-    """A collection that can be read: its sources, those kept decoded, and those that had to be skipped."""
+    """A collection that can be read: its sources, those kept decoded, and those that had to be skipped.
 
-    def __init__(self, sources: Sequence[Source], form: Form) -> None:
+    Args:
+        sources: where the pictures are.
+        form: what they become.
+        watch: told now and then how many have been read; what it raises ends the reading.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], form: Form, watch: Callable[[int], object] = lambda done: None
+    ) -> None:
         self.form = form
+        self.cut = 0
+        self._share = KEPT_BYTES // max(len(sources), 1)
         self.names: list[str] = []
         self.skipped: list[str] = []
         self._sources: list[Source] = []
         self._pixels: list[Pixels | None] = []
         self._kept = 0
         # decoders let go of the interpreter; each thread would put back what another ignores
-        with ThreadPoolExecutor() as threads, warnings.catch_warnings():
+        with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as threads, warnings.catch_warnings():
             for start in range(0, len(sources), 256):
                 some = sources[start : start + 256]
                 for source, result in zip(some, threads.map(self._try, some), strict=True):
                     self._add(source, result)
+                watch(start + len(some))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -93,34 +112,54 @@ class Pictures:
         try:
             return self.form.prepare(source)
         except (ImageError, OSError) as error:
+            if isinstance(error.__cause__, MemoryError):  # no fault of the picture's
+                raise MemoryError from None
             return str(error)
 
     def _add(self, source: Source, result: Pixels | str) -> None:
         if isinstance(result, str):
             self.skipped.append(result)
             return
+        part = self._part(result, source.name)
+        self.cut += part is not result
+        result = part
         keep = self._kept + result.nbytes <= KEPT_BYTES
         self._kept += result.nbytes if keep else 0
         self.names.append(source.name)
         self._sources.append(source)
         self._pixels.append(result if keep else None)
 
+    @property
+    def again(self) -> int:
+        """How many have to be decoded at every visit."""
+        return sum(pixels is None for pixels in self._pixels)
+
+    def _part(self, pixels: Pixels, name: str) -> Pixels:
+        """A square of the picture's share of the memory, or all of it."""
+        side = max(math.isqrt(self._share // self.form.channels), self.form.size)
+        if not self.form.crop or pixels.nbytes <= self._share or max(pixels.shape[1:]) <= side:
+            return pixels
+        draw = np.random.default_rng(list(_digest(name)))
+        top, left = (int(draw.integers(max(length - side, 0) + 1)) for length in pixels.shape[1:])
+        return pixels[:, top : top + side, left : left + side].copy()
+
     def digest(self) -> str:
-        """Equal for the same names in the same order."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        """Their number, and a hash that is equal for the same names in the same order."""
+        return f"{len(self)} ({_digest(chr(10).join(self.names)).hex()[:12]})"
 
     def held_out(self) -> list[int]:
         """Which ones training leaves out, chosen by their names: one in fifty, 8 to 256, a fifth at most."""
         count = min(max(round(len(self) / 50), 8), HELD_OUT, len(self) // 5)
-        order = sorted(range(len(self)), key=lambda i: hashlib.sha256(self.names[i].encode()).digest())
-        return sorted(order[:count])
+        return sorted(range(len(self)), key=lambda i: _digest(self.names[i]))[:count]
 
     def examples(self, indices: Sequence[int], count: int, seed: int = 0) -> Tensor:
         """`count` or fewer examples (N, C, size, size) on the [-1, 1] scale; several crops of a picture."""
         draw = np.random.default_rng(seed)
-        rounds = max(count // max(len(indices), 1), 1) if self.form.crop else 1
-        some = [self.form.view(self[i], draw) for _ in range(rounds) for i in indices][:count]
-        return to_model(torch.from_numpy(np.stack(some)))
+        indices = indices[:count]
+        each = math.ceil(count / max(len(indices), 1)) if self.form.crop else 1
+        prepared = (self[i] for i in indices)
+        some = [self.form.view(pixels, draw) for pixels in prepared for _ in range(each)]
+        return to_model(torch.from_numpy(np.stack(some[:count])))
 
 
 class Batches(IterableDataset[Tensor]):
@@ -134,15 +173,26 @@ class Batches(IterableDataset[Tensor]):
         draw = np.random.default_rng([*self.seed, worker.id if worker else 0])
         rounds = self._rounds(draw)
         while True:
-            views = [self.pictures.form.view(self.pictures[next(rounds)], draw) for _ in range(self.batch)]
+            views = [self.pictures.form.view(self._next(rounds), draw) for _ in range(self.batch)]
             if self.flip:
                 turned = draw.random(self.batch) < 0.5
                 views = [view[..., ::-1] if turn else view for view, turn in zip(views, turned, strict=True)]
             yield torch.from_numpy(np.stack(views))
 
+    def _next(self, rounds: Iterator[int]) -> Pixels:
+        """The next picture that can (still) be read: a file may go, a network drive may fail."""
+        for _ in range(IN_A_ROW):
+            with suppress(ImageError, OSError):
+                return self.pictures[next(rounds)]
+        raise ImageError(f"{IN_A_ROW} pictures in a row cannot be read any more")
+
     def _rounds(self, draw: np.random.Generator) -> Iterator[int]:
         while True:
             yield from (self.indices[i] for i in draw.permutation(len(self.indices)))
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
 def to_model(pixels: Tensor) -> Tensor:

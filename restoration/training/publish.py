@@ -29,6 +29,8 @@ def publish(network: UNet2DModel, schedule: NoiseSchedule, folder: Path, texts: 
     half.load_state_dict({name: tensor.cpu().half() for name, tensor in network.state_dict().items()})
     prior = DiffusionPrior(half.eval(), schedule, "v_prediction", folder.name, "unnamed")
     try:
+        for left in folder.glob(".*.part"):  # by a kill
+            shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to: {error.strerror or error}") from None
@@ -36,7 +38,8 @@ def publish(network: UNet2DModel, schedule: NoiseSchedule, folder: Path, texts: 
         save_folder(prior, made / "prior")
         for name, text in texts.items():
             (made / "prior" / name).write_text(text, encoding="utf-8")
-        for file in sorted(path for path in (made / "prior").rglob("*") if path.is_file()):
+        files = [path for path in (made / "prior").rglob("*") if path.is_file()]
+        for file in sorted(files, key=lambda file: (file.name in texts, file.name)):  # texts tell of what is there
             final = folder / file.relative_to(made / "prior")
             final.parent.mkdir(exist_ok=True)
             file.replace(final)

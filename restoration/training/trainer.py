@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -81,6 +83,7 @@ class Trainer:
         while recipe.share(progress) < 1 and not asked:
             asked = self._stretch(loader, draw)
             if asked or recipe.share(progress) == 1 or progress.seconds - saved >= recipe.between:
+                self._check_finite()
                 saved = progress.seconds
                 self.checkpoints.save(progress.step, self._write)
                 if self.accelerator.is_main_process:
@@ -98,9 +101,7 @@ class Trainer:
             total += self._step(next(loader), draw)
         mean = float(self.accelerator.reduce(total, "mean")) / count
         if not math.isfinite(mean):
-            raise PriorError(
-                f"the loss is {mean} after {progress.step} steps: repeat the command with a lower --rate"
-            )
+            raise _diverged(f"the loss is {mean}", progress.step)
         told = [time.monotonic() - begun, self.stop()]
         broadcast_object_list(told)  # the main process's clock and its Ctrl-C are everyone's
         progress.step += count
@@ -121,11 +122,37 @@ class Trainer:
         self.ema.step(self._network.parameters())
         return loss.detach()
 
+    def warm_up(self, size: int, channels: int) -> None:
+        """One forward and backward pass that changes nothing: compilation happens before the clock runs."""
+        x0 = torch.zeros(self.recipe.batch, channels, size, size, device=self.accelerator.device)
+        draw = torch.Generator(self.accelerator.device).manual_seed(0)
+        self._network.train()
+        self.accelerator.backward(self.objective(self._network, x0, draw))
+        self._optimizer.zero_grad()
+
+    def _check_finite(self) -> None:
+        """The loss of a step says nothing of the weights after it, which are what is kept."""
+        tensors = [*self._network.parameters(), *self.ema.shadow_params]
+        if not bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()):
+            raise _diverged("weights are infinite or no numbers", self.progress.step)
+
     def _loader(self, batches: Batches) -> Iterator[Tensor]:
         gpu, workers = self.accelerator.device.type == "cuda", self.recipe.workers
+        forks = (
+            "fork" in multiprocessing.get_all_start_methods()
+        )  # elsewhere each worker gets a copy of all pictures
         if workers is None:
-            workers = min(4, (os.cpu_count() or 1) // self.accelerator.num_processes) if gpu else 0
-        return iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=gpu))
+            workers = min(4, (os.cpu_count() or 1) // self.accelerator.num_processes) if gpu and forks else 0
+        return iter(
+            DataLoader(
+                batches,
+                batch_size=None,
+                num_workers=workers,
+                pin_memory=gpu,
+                multiprocessing_context="fork" if workers and forks else None,
+                worker_init_fn=_leave_signals_alone,
+            )
+        )
 
     def _write(self, folder: Path) -> None:
         """What accelerate would pickle: the moving average, and how far we are."""
@@ -141,3 +168,13 @@ class Trainer:
         for name, value in json.loads((folder / PROGRESS).read_text(encoding="utf-8")).items():
             setattr(self.progress, name, value)
         self.ema.optimization_step = self.progress.step
+
+
+def _diverged(what: str, step: int) -> PriorError:
+    return PriorError(f"{what} after {step} steps: repeat the command with a lower --rate")
+
+
+def _leave_signals_alone(worker: int) -> None:
+    """A Ctrl-C is the trainer's to hear; its workers end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -141,7 +141,7 @@ def test_an_output_says_how_to_repeat_it(folder: Path) -> None:
     assert record is not None
     assert (record["task"], record["sigma"], record["simulate"], record["eta"]) == ("denoise", 0.1, True, 0.5)
     assert (record["allocation"], record["nfe"], record["stopped_by"]) == ([3, 2], 5, "finished")
-    assert record["prior"] == "faces-64"
+    assert record["prior"] == "photos-64"
     assert len(record["prior_sha256"]) == len(record["input_sha256"]) == 64
     assert record["torch"] == torch.__version__
     assert record["device"]
@@ -412,7 +412,7 @@ def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.Mon
 def test_known_priors_are_listed_with_licence_and_source(capsys) -> None:
     code, out, _ = restore("--list-priors", capsys=capsys)
     assert code == 0
-    assert all(name in out for name in ("faces-64", "celebahq-256", "imagenet-256", "cifar10-32"))
+    assert all(name in out for name in ("photos-64", "faces-64", "celebahq-256", "imagenet-256", "cifar10-32"))
     code, out, _ = restore("--list-priors", "--json", capsys=capsys)
     rows = events(out)
     assert code == 0

@@ -223,7 +223,9 @@ def test_little_is_enough(tmp_path: Path) -> None:
     results = Results(tmp_path / "little", {})
     grey = torch.zeros(1, 1, 4, 4, dtype=torch.uint8)
     told = {"image": "a.png", "run": "nested 1", "kind": "returned", "nfe": 1, "psnr": math.inf}
-    results.write("sr2", 0, Chunk(["a.png"], [told], pictures={"original": grey, "nested 1|returned|1": grey}))
+    results.write(
+        "sr2", 0, Chunk(["a.png"], [told], pictures={"original": grey, "nested 1|returned|1": grey.clone()})
+    )
     reader = rendered(results.folder)
     assert "∞" in reader.text
     assert "a.png, sr2: nested 1 after 1 evaluations, inf dB" in {a.get("alt") for _, a in reader.elements}

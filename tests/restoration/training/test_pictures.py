@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,11 +120,54 @@ def test_half_of_the_pictures_are_mirrored_if_asked(tmp_path: Path) -> None:
 def test_pictures_beyond_the_memory_kept_are_decoded_again(
     photographs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    all_kept = Pictures(find([photographs]), CROPS)
+    all_kept = Pictures(find([photographs]), WHOLE)
     monkeypatch.setattr(pictures, "KEPT_BYTES", 3000)
-    some_kept = Pictures(find([photographs]), CROPS)
-    assert sum(pixels is not None for pixels in some_kept._pixels) == 2  # of 20 × 24 × 3 bytes
+    some_kept = Pictures(find([photographs]), WHOLE)
+    assert some_kept.again == 9  # of 16 × 16 × 3 bytes three fit
     assert all(np.array_equal(all_kept[i], some_kept[i]) for i in range(12))
+
+
+def test_of_photographs_larger_than_their_share_of_memory_a_part_is_kept(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Pictures(find([photographs]), CROPS)
+    monkeypatch.setattr(pictures, "KEPT_BYTES", 12 * 18 * 18 * 3)
+    parts = Pictures(find([photographs]), CROPS)
+    assert (whole.cut, parts.cut, parts.again) == (0, 12, 0)
+    assert all(parts[i].shape == (3, 18, 18) for i in range(12))
+    assert np.array_equal(parts[3], Pictures(find([photographs]), CROPS)[3])
+    places = {(top, left) for top in range(3) for left in range(7)}
+    assert any(np.array_equal(parts[3], whole[3][:, y : y + 18, x : x + 18]) for y, x in places)
+
+
+def test_a_picture_that_went_away_is_passed_over(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "KEPT_BYTES", 0)
+    found = Pictures(find([photographs]), WHOLE)
+    (photographs / "05.png").unlink()
+    assert next(iter(Batches(found, range(12), 24, flip=False, seed=(0,)))).shape == (24, 3, 16, 16)
+    for file in photographs.iterdir():
+        file.unlink()
+    with pytest.raises(ImageError, match="100 pictures in a row cannot be read any more"):
+        next(iter(Batches(found, range(12), 1, flip=False, seed=(0,))))
+
+
+def test_what_a_command_writes_among_its_data_is_no_data(photographs: Path) -> None:
+    (photographs / "mine" / "training").mkdir(parents=True)
+    (photographs / "00.png").rename(photographs / "mine" / "training" / "samples.png")
+    assert len(find([photographs])) == 12
+    assert len(find([photographs], leave_out=photographs / "mine")) == 11
+
+
+def test_odd_members_of_a_tar_are_left_out_and_a_cut_one_is_told(
+    tmp_path: Path, as_tar: Callable[[str], Path]
+) -> None:
+    tar = as_tar("w")
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(ImageError, match="the tar is cut short"):
+        find([tar])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="is neither a folder nor a file"):
+        find([tmp_path / "pipe"])
 
 
 def test_bytes_span_the_models_range() -> None:

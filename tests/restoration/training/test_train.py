@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from restoration.interrupt import Interrupt
 from restoration.priors import load_prior
@@ -164,6 +165,72 @@ def test_a_folder_that_is_no_run_is_not_written_over(photographs: Path, train: T
     assert Path("thesis/README.md").read_text() == "mine"
 
 
+def test_a_folder_with_a_training_of_its_own_is_not_written_over(photographs: Path, train: Train) -> None:
+    Path("thesis/training").mkdir(parents=True)
+    Path("thesis/README.md").write_text("mine")
+    code, told = train(photographs, *QUICK, "-o", "thesis", "--steps", 3)
+    assert (code, "holds something else already" in told) == (2, True)
+    assert Path("thesis/README.md").read_text() == "mine"
+
+
+def test_lengthened_and_killed_before_it_was_published_it_is_published_later(
+    photographs: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(photographs, *QUICK, "-o", "mine", "--steps", 2)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    publish = command.publish
+    monkeypatch.setattr(command, "publish", die)
+    with pytest.raises(Killed):
+        train(photographs, *QUICK, "-o", "mine", "--steps", 4)
+    monkeypatch.setattr(command, "publish", publish)
+    assert train(photographs, *QUICK, "-o", "mine", "--steps", 4)[0] == 0
+    assert json.loads(Path("mine/training.json").read_text())["steps"] == 4
+
+
+def test_weights_that_are_no_numbers_never_replace_a_checkpoint(
+    photographs: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(photographs, *QUICK, "-o", "mine", "--steps", 2)
+    step = trainer.Trainer._step
+
+    def spoil(self: trainer.Trainer, *arguments: object) -> object:
+        loss = step(self, *arguments)  # type: ignore[arg-type]
+        next(iter(self._network.parameters())).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(trainer.Trainer, "_step", spoil)
+    code, told = train(photographs, *QUICK, "-o", "mine", "--steps", 3)
+    assert (code, "repeat the command with a lower --rate" in told) == (2, True)
+    assert [path.name for path in Path("mine/training").glob("step-*")] == ["step-00000002"]
+
+
+@pytest.mark.parametrize("form", ["{}/", "--output={}"])
+def test_a_card_has_names_however_paths_were_typed(form: str, photographs: Path, train: Train) -> None:
+    target = photographs.parent / "mine"
+    output = ("-o", form.format(target)) if "=" not in form else (form.format(target),)
+    assert train(f"{photographs}/", *QUICK, *output, "--steps", 2)[0] == 0
+    told = Path("mine/README.md").read_text() + Path("mine/training.json").read_text()
+    assert str(photographs.parent) not in told
+    assert "restore-train photographs " in told
+
+
+def test_where_it_cannot_be_compiled_it_says_so(
+    photographs: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no compiler\nand 100 lines more")
+
+    monkeypatch.setattr(trainer.Trainer, "warm_up", fail)
+    code, told = train(photographs, *QUICK, "-o", "mine", "--steps", 2, "--compile")
+    assert (code, told.splitlines()[-1]) == (2, "restore-train: the network cannot be compiled here (no compiler)")
+
+
 def test_a_damaged_checkpoint_is_told_in_one_line(photographs: Path, train: Train) -> None:
     train(photographs, *QUICK, "-o", "mine", "--steps", 3)
     file = Path("mine/training/step-00000003/average.safetensors")
@@ -194,6 +261,7 @@ def test_a_loss_that_is_no_number_ends_it_with_the_checkpoint_kept(photographs: 
         (("--workers", "-1"), "--workers must be at least 0: got -1"),
         (("--size", "20"), "--size must be a multiple of 8: got 20"),
         (("--precision", "int4"), "--precision must be one of auto, bf16, fp16, fp32: got 'int4'"),
+        (("--seed", "99999999999999999999"), "--seed must be below"),
         (("--device", "gpu"), "device must be one this machine has: got 'gpu'"),
         (("--init", "nobody"), "prior 'nobody' is no file or folder"),
     ],
@@ -229,7 +297,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     train(photographs, *QUICK, "-o", "mine", "--steps", 3)
 
     def full(self: trainer.Trainer, folder: Path) -> None:
-        raise OSError(28, "No space left on device")
+        raise SafetensorError("I/O error: No space left on device")  # as safetensors says it
 
     monkeypatch.setattr(trainer.Trainer, "_write", full)
     code, told = train(photographs, *QUICK, "-o", "mine", "--steps", 9)
