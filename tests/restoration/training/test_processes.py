@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def test_two_processes_train_one_prior(photographs: Path, tmp_path: Path) -> None:
-    launch = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0")
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     ask = ("--size", "16", "--crop", "--batch", "2", "--device", "cpu", "--steps", "2", "-o", "mine")
     done = subprocess.run(
         (*launch, "-m", "restoration.training", str(photographs), *ask),
