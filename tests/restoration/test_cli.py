@@ -412,7 +412,10 @@ def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.Mon
 def test_known_priors_are_listed_with_licence_and_source(capsys) -> None:
     code, out, _ = restore("--list-priors", capsys=capsys)
     assert code == 0
-    assert all(name in out for name in ("photos-64", "faces-128", "faces-64", "celebahq-256", "imagenet-256", "cifar10-32"))
+    assert all(
+        name in out
+        for name in ("photos-64", "faces-128", "faces-64", "celebahq-256", "imagenet-256", "cifar10-32")
+    )
     code, out, _ = restore("--list-priors", "--json", capsys=capsys)
     rows = events(out)
     assert code == 0
