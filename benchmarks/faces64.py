@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.chunk import stacked
 from benchmarks.metrics import psnr as metrics
 from degradations import Measurement
 from nested import NestedDiffusion, uniform
@@ -58,18 +59,6 @@ def measure(task: Task, originals: Tensor) -> list[Measurement]:
     return [pose(task, picture, shape, seed=i).measurement for i, picture in enumerate(originals)]
 
 
-def batched(measurements: list[Measurement]) -> Measurement:
-    """Measurements by operators that differ at most in their mask, as one."""
-    from degradations import Inpainting
-
-    y = torch.cat([m.y for m in measurements])
-    operator = measurements[0].operator
-    if isinstance(operator, Inpainting):
-        masks = torch.stack([m.operator.singular_values for m in measurements])
-        operator = Inpainting(operator.image_shape, masks)
-    return Measurement(y, operator, measurements[0].sigma)
-
-
 def psnr(original: Tensor, restored: Tensor) -> float:
     """Mean over pictures (B, C, H, W) of ``benchmarks.metrics.psnr``."""
     return float(metrics.psnr(restored.cpu(), original).mean())
@@ -108,7 +97,7 @@ def main(
     console.print("|---" * (len(columns) + 1) + "|", markup=False)
     start = time.perf_counter()
     for name, task in TASKS.items():
-        scores = row(restorer.posterior(batched(measure(task, originals))), originals)
+        scores = row(restorer.posterior(stacked(measure(task, originals))), originals)
         console.print(f"| {name} | " + " | ".join(f"{scores[c]:.2f}" for c in columns) + " |", markup=False)
     where = torch.cuda.get_device_name() if network.device.type == "cuda" else f"{platform.machine()} CPU"
     console.print(

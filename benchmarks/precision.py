@@ -15,7 +15,8 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.faces64 import TASKS, batched, faces, measure, psnr
+from benchmarks.chunk import stacked
+from benchmarks.faces64 import TASKS, faces, measure, psnr
 from degradations import Measurement
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
@@ -42,7 +43,7 @@ def main(
     """Print a table, in Markdown."""
     size = load_prior(prior, "cpu").image_shape[1]
     originals = faces(data, limit, size)
-    measurements = {name: batched(measure(task, originals)) for name, task in TASKS.items()}
+    measurements = {name: stacked(measure(task, originals)) for name, task in TASKS.items()}
     reference, seconds = results(measurements, prior, device, "fp32", False)
     console = Console(soft_wrap=True, highlight=False)
     console.print("| network | " + " | ".join(TASKS) + " | time against float32 |", markup=False)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.faces64 import TASKS, batched, faces, measure, psnr, row
+from benchmarks.chunk import stacked
+from benchmarks.faces64 import TASKS, faces, measure, psnr, row
 from benchmarks.sheet import Cell, contact_sheet
 from degradations import Inpainting
 from restoration.priors import GaussianPrior
@@ -43,7 +44,7 @@ def test_a_row_has_every_column_and_orders_them_as_they_must(tar: Path) -> None:
     i = torch.arange(16.0)
     smooth = torch.exp(-((i[:, None] - i) ** 2) / 200)
     prior = GaussianPrior(torch.zeros(3, 16, 16), torch.kron(torch.ones(3, 3), torch.kron(smooth, smooth)) * 0.3)
-    scores = row(Restorer(prior).posterior(batched(measure(TASKS["SR4"], originals))), originals)
+    scores = row(Restorer(prior).posterior(stacked(measure(TASKS["SR4"], originals))), originals)
     assert set(scores) == {
         *(f"nested {n}" for n in (10, 20, 30)),
         *(f"plain {n}" for n in (10, 20, 30)),
@@ -56,7 +57,7 @@ def test_a_row_has_every_column_and_orders_them_as_they_must(tar: Path) -> None:
 
 
 def test_every_picture_keeps_its_own_mask(tar: Path) -> None:
-    operator = batched(measure(TASKS["inpaint, 50 %"], faces(tar, 3, 16))).operator
+    operator = stacked(measure(TASKS["inpaint, 50 %"], faces(tar, 3, 16))).operator
     assert isinstance(operator, Inpainting)
     assert operator.batch_size == 3
     assert not operator.singular_values[0].equal(operator.singular_values[1])
