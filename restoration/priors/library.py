@@ -21,7 +21,7 @@ from restoration.priors.settings import Setting
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-EMBEDDED = ("photos-64", "faces-128", "faces-64")
+EMBEDDED = ("photos-64", "faces-128", "faces-64", "brain-mri-128")
 """Names of the priors that ship inside the package."""
 
 

@@ -414,7 +414,7 @@ def test_known_priors_are_listed_with_licence_and_source(capsys) -> None:
     assert code == 0
     assert all(
         name in out
-        for name in ("photos-64", "faces-128", "faces-64", "celebahq-256", "imagenet-256", "cifar10-32")
+        for name in ("photos-64", "faces-128", "faces-64", "brain-mri-128", "celebahq-256", "cifar10-32")
     )
     code, out, _ = restore("--list-priors", "--json", capsys=capsys)
     rows = events(out)
