@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from benchmarks.markdown import conditions, markdown
-from benchmarks.paper import TASKS
+from benchmarks.paper import chosen
 from benchmarks.runs import Kind, Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
@@ -52,11 +50,8 @@ def measure(
     Raises:
         RestorationError, ValueError: one line.
     """
-    unknown = [name for name in tasks if name not in TASKS]
-    if unknown:
-        raise ValueError(f"--tasks must be among {', '.join(TASKS)}: got {unknown[0]!r}")
-    asked = {name: TASKS[name] for name in tasks}
-    finished = measure_all("anytime", replace(options), asked, runs(total, splits, allocations))
+    asked = chosen(tasks)
+    finished = measure_all("anytime", options, asked, runs(total, splits, allocations))
     return finished, [summarise(finished.results, task, finished.space) for task in tasks]
 
 

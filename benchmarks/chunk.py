@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
 from benchmarks.runs import Run, follow
@@ -104,7 +105,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         degraded.append(problem.degraded)
     if not originals:
         return chunk
-    names = [name for name in chunk.names if name not in chunk.failed]
+    names = chunk.readable
     clean = torch.stack(originals).to(bench.prior.device)
     posterior = Restorer(bench.prior, eta=bench.eta, eta_b=bench.eta_b).posterior(stacked(measurements))
     kept = max(min(bench.shown - first, len(names)), 0)
@@ -151,7 +152,7 @@ def _rmse(restored: Tensor, final: Tensor) -> Tensor:
 
 def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:
     if count:
-        chunk.pictures[key] = (pictures[:count].clamp(0, 1) * 255).round().byte().cpu()
+        chunk.pictures[key] = to_uint8(pictures[:count]).cpu()
 
 
 def hardware(device: torch.device) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from restoration import console
 from restoration.interrupt import INTERRUPTED
+
+if TYPE_CHECKING:  # torch loads after --help and option errors
+    from benchmarks.setup import Options
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
@@ -75,26 +79,12 @@ def table2(
     overwrite: Overwrite = False,
 ) -> int:
     """The paper's Table 2: PSNR and FID of nested previews and of plain DDRM, beside the paper's numbers."""
+    given = dict(locals())
     if outer < 1 or inner < 1:
         raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
     from benchmarks import table2 as command
-    from benchmarks.setup import Options
 
-    options = Options(
-        data=tuple(data),
-        prior=prior,
-        output=output,
-        limit=limit,
-        fit=fit,
-        batch=batch,
-        device=device,
-        precision=precision,
-        fid_weights=fid_weights,
-        lpips_weights=lpips_weights,
-        reference_stats=reference_stats,
-        workers=workers,
-        overwrite=overwrite,
-    )
+    options = _options(given)
     finished, summaries = command.measure(options, tasks.split(","), outer, inner)
     if not finished.complete:
         return INTERRUPTED
@@ -128,25 +118,10 @@ def anytime(
     overwrite: Overwrite = False,
 ) -> int:
     """Quality against evaluations for splits of one budget, and the area under the log FID curve."""
+    given = dict(locals())
     from benchmarks import anytime as command
-    from benchmarks.setup import Options
 
-    options = Options(
-        data=tuple(data),
-        prior=prior,
-        output=output,
-        limit=limit,
-        fit=fit,
-        batch=batch,
-        device=device,
-        precision=precision,
-        fid_weights=fid_weights,
-        lpips_weights=lpips_weights,
-        workers=workers,
-        overwrite=overwrite,
-        eta=eta,
-        eta_b=eta_b,
-    )
+    options = _options(given)
     finished, summaries = command.measure(
         options,
         tasks.split(","),
@@ -205,22 +180,10 @@ def consistency(
     overwrite: Overwrite = False,
 ) -> int:
     """How far previews are from the end of their own run, as the paper's Appendix B; 30 evaluations, 5 splits."""
+    given = dict(locals())
     from benchmarks import consistency as command
-    from benchmarks.setup import Options
 
-    options = Options(
-        data=tuple(data),
-        prior=prior,
-        output=output,
-        limit=limit,
-        fit=fit,
-        batch=batch,
-        device=device,
-        precision=precision,
-        lpips_weights=lpips_weights,
-        workers=workers,
-        overwrite=overwrite,
-    )
+    options = _options(given)
     finished, summaries = command.measure(options, tasks.split(","))
     if not finished.complete:
         return INTERRUPTED
@@ -264,6 +227,14 @@ def speed(
     lines = command.run(prior, architecture, device, sizes, split, turns, clock, output)
     typer.echo("\n".join(lines))
     return 0
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
+    from benchmarks.setup import Options
+
+    shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    return Options(**{**shared, "data": tuple(given["data"])})
 
 
 def _tell(file: Path, lines: list[str]) -> None:

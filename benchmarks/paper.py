@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from restoration.tasks import Task
 
 OUTER, INNER = 3, 10
@@ -13,7 +15,8 @@ TASKS = {
     "colorize": Task("colorize", simulate=True),
     "inpaint": Task("inpaint", simulate=True),  # half of the pixels, at random
 }
-COLUMNS = ("nested 10", "nested 20", "nested 30", "plain 30")
+
+
 PSNR = {
     "denoise": (25.76, 25.80, 25.81, 25.83),
     "sr16": (23.19, 23.55, 23.89, 23.78),
@@ -27,3 +30,11 @@ FID = {
     "inpaint": (14.63, 7.57, 3.26, 3.18),
 }
 """CelebA-HQ 256, 3 outer × 10 inner steps, then plain DDRM; its number of steps is not stated: 30 assumed."""
+
+
+def chosen(names: Sequence[str]) -> dict[str, Task]:
+    """Those of ``TASKS``; ValueError for one that is not there."""
+    unknown = [name for name in names if name not in TASKS]
+    if unknown:
+        raise ValueError(f"--tasks must be among {', '.join(TASKS)}: got {unknown[0]!r}")
+    return {name: TASKS[name] for name in names}

@@ -13,7 +13,7 @@ import typer
 from restoration import console
 
 DEFAULT_MINUTES = 60.0
-SEED_LIMIT = 2**53  # as the solvers' seeds; numpy and torch take any below
+SEED_LIMIT = 2**53  # numpy and torch take any below
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 

@@ -141,7 +141,7 @@ class Run:
             batch = self.settings.recipe.batch
             facts.by_level = self.objective.by_level(network, examples, batch)
             if self.initial is not None and self._like_ours(self.initial):
-                before, _ = _network(self.settings)
+                before = presets.from_prior(self.initial, self.settings.form.size, self.settings.form.channels)
                 facts.by_level_before = self.objective.by_level(
                     before.to(self.accelerator.device), examples, batch
                 )

@@ -138,9 +138,8 @@ class Trainer:
 
     def _loader(self, batches: Batches) -> Iterator[Tensor]:
         gpu, workers = self.accelerator.device.type == "cuda", self.recipe.workers
-        forks = (
-            "fork" in multiprocessing.get_all_start_methods()
-        )  # elsewhere each worker gets a copy of all pictures
+        # elsewhere each worker gets a copy of all pictures
+        forks = "fork" in multiprocessing.get_all_start_methods()
         if workers is None:
             workers = min(4, (os.cpu_count() or 1) // self.accelerator.num_processes) if gpu and forks else 0
         return iter(
