@@ -66,7 +66,7 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     for summary in summaries:
         metrics = [name for name in ("psnr", "ssim", "lpips") if any(name in m for m in summary.means.values())]
         distance = finished.space.frechet_name
-        for metric in [*metrics, distance]:
+        for metric in [*metrics, *([distance] if summary.distances else [])]:
             curves = curves_of(summary, metric)
             points = sorted({nfe for curve in curves.values() for nfe in curve})
             form = "{:.3g}" if metric == distance else "{:.3f}"
@@ -75,8 +75,9 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
                 for (run, kind), curve in curves.items()
             ]
             lines += [f"{summary.task}: {metric}", "", *markdown(["evaluations", *map(str, points)], rows), ""]
-        lines += [f"{summary.task}: area under the curve of log {distance}, of what would be returned", ""]
-        lines += [*_areas(summary, distance), ""]
+        if summary.distances:  # of one picture there are none
+            lines += [f"{summary.task}: area under the curve of log {distance}, of what would be returned", ""]
+            lines += [*_areas(summary, distance), ""]
     return lines + conditions(finished, summaries)
 
 
