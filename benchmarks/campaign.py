@@ -35,13 +35,19 @@ Measurer = Callable[[Sequence[Job]], Measured]
 """Measures jobs, in any order, each once; closing it ends what it has under way."""
 
 
-def jobs(tasks: Sequence[Task], sources: Sequence[Source], size: int, results: Results) -> list[Job]:
+def jobs(
+    tasks: Sequence[Task], sources: Sequence[Source], size: int, results: Results, notes: Sequence[str] = ()
+) -> list[Job]:
     """What is still to be done: chunks of `size` pictures that the results do not have.
 
     From now on the results are of these pictures, whatever others an earlier command left in the folder.
+
+    Args:
+        notes: what readers of the results should know, such as which metric could not be had.
     """
     todo = []
-    results.ask(-(-len(sources) // size))
+    told = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in tasks}
+    results.ask(-(-len(sources) // size), tasks=told, notes=list(notes))
     for task in tasks:
         for index, first in enumerate(range(0, len(sources), size)):
             some = tuple(sources[first : first + size])

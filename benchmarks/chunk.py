@@ -63,6 +63,8 @@ class Chunk:
         pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
         seconds: of solving, by run.
         hardware: on which it was measured.
+        seeds: of every readable picture's noise, mask and restoration.
+        operators: the beginning of each one's fingerprint, its mask in it.
     """
 
     names: list[str]
@@ -72,6 +74,8 @@ class Chunk:
     pictures: dict[str, Tensor] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     hardware: str = ""
+    seeds: dict[str, int] = field(default_factory=dict)
+    operators: dict[str, str] = field(default_factory=dict)
 
     @property
     def readable(self) -> list[str]:
@@ -100,6 +104,8 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
             chunk.failed[source.name] = str(error)
             continue
         assert problem.original is not None  # Task.simulate
+        chunk.seeds[source.name] = seed_of(source.name)
+        chunk.operators[source.name] = problem.measurement.operator.fingerprint()[:16]
         originals.append(problem.original)
         measurements.append(problem.measurement)
         degraded.append(problem.degraded)

@@ -63,7 +63,7 @@ def table2(
     output: Output,
     prior: Prior = "celebahq-256",
     tasks: Annotated[
-        str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")
+        str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")
     ] = "denoise,sr16,colorize,inpaint",
     outer: Annotated[int, typer.Option(help="Outer steps.")] = 3,
     inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
@@ -97,7 +97,7 @@ def anytime(
     data: Data,
     output: Output,
     prior: Prior = "faces-64",
-    tasks: Annotated[str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")] = "inpaint",
+    tasks: Annotated[str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")] = "inpaint",
     total: Annotated[int, typer.Option(help="Evaluations to be split.")] = 60,
     splits: Annotated[
         str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is plain DDRM.")
@@ -120,6 +120,7 @@ def anytime(
     """Quality against evaluations for splits of one budget, and the area under the log FID curve."""
     given = dict(locals())
     from benchmarks import anytime as command
+    from benchmarks.report.figure import write_figure
 
     options = _options(given)
     finished, summaries = command.measure(
@@ -131,6 +132,8 @@ def anytime(
     )
     if not finished.complete:
         return INTERRUPTED
+    for summary in summaries:
+        write_figure(output / f"anytime-{summary.task}.svg", summary)
     _tell(output / "anytime.md", command.tables(finished, summaries))
     return 0
 
@@ -162,7 +165,7 @@ def consistency(
     output: Output,
     prior: Prior = "faces-64",
     tasks: Annotated[
-        str, typer.Option(help="Among denoise,sr16,colorize,inpaint.")
+        str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")
     ] = "denoise,sr16,colorize,inpaint",
     calibrate: Annotated[
         Path | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import conditions, markdown
-from benchmarks.paper import TASKS, chosen
+from benchmarks.paper import chosen
 from benchmarks.runs import Run, nested
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
@@ -92,7 +92,11 @@ def _points(summary: TaskSummary) -> dict[str, Any]:
             elif nfe < inner:
                 running.append((nfe / inner, rmse))
     ends = sorted((share, math.fsum(values) / len(values)) for share, values in complete.items())
-    return {"sigma": TASKS[summary.task].sigma or 0.0, "complete": _rounded(ends), "running": _rounded(running)}
+    return {
+        "sigma": chosen([summary.task])[summary.task].sigma or 0.0,
+        "complete": _rounded(ends),
+        "running": _rounded(running),
+    }
 
 
 def _rounded(points: list[tuple[float, float]]) -> list[list[float]]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from skimage.data import astronaut
 from torch import Tensor
 
-from benchmarks.faces64 import psnr
+from benchmarks.metrics.psnr import psnr
 from benchmarks.sheet import Cell, contact_sheet
 from nested import atomic_write
 from restoration import images
@@ -69,7 +69,7 @@ def main(
             rows.append((name, cells))
 
             def add(picture: Tensor, name: str = name, original: Tensor = original) -> None:
-                scores[name].append(psnr(original[None], picture[None]))
+                scores[name].append(float(psnr(picture[None], original[None])))
                 rows[-1][1].append(Cell(picture, f"{scores[name][-1]:.2f} dB"))
                 live.update(table(scores), refresh=True)
 

@@ -15,11 +15,25 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import stacked
-from benchmarks.faces64 import TASKS, faces, measure, psnr
+from benchmarks.chunk import seed_of, stacked
+from benchmarks.metrics.psnr import psnr
+from benchmarks.paper import TASKS
 from degradations import Measurement
+from restoration import images
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
+from restoration.sources import Source, find
+from restoration.tasks import Task, pose
+
+
+def measured(task: Task, sources: list[Source], shape: tuple[int, int, int]) -> Measurement:
+    """Simulated measurements of the pictures as one batch, each seeded by its name."""
+    return stacked(
+        [
+            pose(task, images.decode(source.read(), source.name), shape, seed=seed_of(source.name)).measurement
+            for source in sources
+        ]
+    )
 
 
 def results(
@@ -30,20 +44,21 @@ def results(
     first = next(iter(measurements.values()))
     restorer.restore(first, outer=1, inner=1, seeds=range(len(first)))
     start = time.perf_counter()
-    pictures = {name: restorer.restore(m, seeds=range(len(m))).image for name, m in measurements.items()}
+    pictures = {name: restorer.restore(m, seeds=range(len(m))).image.cpu() for name, m in measurements.items()}
     return pictures, time.perf_counter() - start
 
 
 def main(
-    data: Annotated[Path, typer.Option(help="A tar of face pictures.")],
+    data: Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")],
     limit: Annotated[int, typer.Option(help="How many of them.")] = 4,
     prior: Annotated[str, typer.Option(help="Embedded prior, or any other.")] = "faces-64",
     device: str = "auto",
 ) -> None:
     """Print a table, in Markdown."""
-    size = load_prior(prior, "cpu").image_shape[1]
-    originals = faces(data, limit, size)
-    measurements = {name: stacked(measure(task, originals)) for name, task in TASKS.items()}
+    shape = load_prior(prior, "cpu").image_shape
+    sources = find(tuple(data))[:limit]
+    tasks = {name: Task(name, task.sigma, simulate=True, fit=True) for name, task in TASKS.items()}
+    measurements = {name: measured(task, sources, shape) for name, task in tasks.items()}
     reference, seconds = results(measurements, prior, device, "fp32", False)
     console = Console(soft_wrap=True, highlight=False)
     console.print("| network | " + " | ".join(TASKS) + " | time against float32 |", markup=False)
@@ -54,10 +69,10 @@ def main(
         ("compiled", "fp32", True),
     ):
         pictures, took = results(measurements, prior, device, precision, compiled)
-        cells = [f"{psnr(reference[task].cpu(), pictures[task]):.1f} dB" for task in TASKS]
+        cells = [f"{float(psnr(pictures[task], reference[task]).mean()):.1f} dB" for task in TASKS]
         console.print(f"| {name} | " + " | ".join(cells) + f" | {took / seconds:.2f} |", markup=False)
     console.print(
-        f"{limit} pictures of {data.name}, {prior}, torch {torch.__version__}, {seconds:.0f} s in float32"
+        f"{len(sources)} pictures of {data[0].name}, {prior}, torch {torch.__version__}, {seconds:.0f} s in fp32"
     )
 
 

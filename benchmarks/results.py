@@ -3,8 +3,8 @@
 ::
 
     RESULTS/config.json                 what every number in it depends on
-    RESULTS/asked.json                  how many chunks the newest command asked for
-    RESULTS/denoise/00003.json          names, rows, failures and seconds of one chunk: it is there when all is
+    RESULTS/asked.json                  how many chunks the newest command asked for, of which tasks
+    RESULTS/denoise/00003.json          names, seeds, operators, rows, failures and seconds: there when all is
     RESULTS/denoise/00003.safetensors   features of the same pictures
     RESULTS/denoise/00000.pictures      some of the first pictures themselves (safetensors)
 
@@ -87,8 +87,11 @@ class Results:
         """The tasks that have chunks."""
         return sorted({path.parent.name for path in self.folder.glob("*/[0-9]*.json")})
 
-    def ask(self, chunks: int) -> None:
+    def ask(self, chunks: int, **told: Any) -> None:
         """From now on the results are the first so many chunks of each task; what a kill left half written goes.
+
+        Args:
+            told: more of what was asked, for those who read the results.
 
         Raises:
             OutputError: it cannot be written.
@@ -96,7 +99,7 @@ class Results:
         try:
             for left in self.folder.glob("**/.*.part"):
                 left.unlink(missing_ok=True)
-            _write(self.folder / ASKED, f"{json.dumps({'chunks': chunks})}\n".encode())
+            _write(self.folder / ASKED, f"{_text({'chunks': chunks, **told})}\n".encode())
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written to: {error.strerror or error}") from None
 
@@ -130,10 +133,14 @@ class Results:
         except OSError as error:
             raise OutputError(f"{file} cannot be written: {error.strerror or error}") from None
 
+    def asked(self) -> dict[str, Any]:
+        """What the newest command asked for; empty where it is not recorded."""
+        file = self.folder / ASKED
+        return _read(file) if file.is_file() else {}
+
     def indices(self, task: str) -> list[int]:
         """Which chunks of a task are there, of those that were asked for, in order."""
-        asked = self.folder / ASKED
-        end = _read(asked).get("chunks", 0) if asked.is_file() else math.inf
+        end = self.asked().get("chunks", math.inf)
         found = (int(file.stem) for file in (self.folder / task).glob("[0-9]*.json") if file.stem.isdecimal())
         return sorted(index for index in found if index < end)
 
@@ -164,11 +171,16 @@ class Results:
             raise _damaged(path, error) from None
         return tensor
 
-    def pictures(self, task: str) -> dict[str, Tensor]:
-        """(B, C, H, W) uint8 of the first pictures, by key; empty if none were kept."""
-        files = (self._file(task, index).with_suffix(".pictures") for index in self.indices(task))
-        kept = [_load(file) for file in files if file.is_file()]
-        return {key: torch.cat([some[key] for some in kept]) for key in (kept[0] if kept else {})}
+    def pictures(self, task: str) -> tuple[list[str], dict[str, Tensor]]:
+        """Names of the pictures that were kept, and (B, C, H, W) uint8 of them by key; empty if none were."""
+        names, kept = list[str](), list[dict[str, Tensor]]()
+        for index, chunk in zip(self.indices(task), self.chunks(task), strict=True):
+            file = self._file(task, index).with_suffix(".pictures")
+            if not file.is_file():
+                break  # the first pictures are kept
+            kept.append(_load(file))
+            names += chunk.readable[: len(next(iter(kept[-1].values())))]
+        return names, {key: torch.cat([some[key] for some in kept]) for key in (kept[0] if kept else {})}
 
     def _file(self, task: str, index: int) -> Path:
         return self.folder / task / f"{index:05d}.json"

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.faces64 import psnr
+from benchmarks.metrics.psnr import psnr
 from nested import uniform
 from restoration import images
 from restoration.priors import TiledPrior, load_prior
@@ -91,7 +91,7 @@ def main(
                 )
                 console.print(
                     f"| {name} | {overlap} | {'yes' if shift else 'no'} | {len(tiles.windows(1))} | {seconds:.1f} "
-                    f"| {psnr(original[None].expand_as(pictures), pictures):.2f} "
+                    f"| {float(psnr(pictures, original[None].expand_as(pictures)).mean()):.2f} "
                     f"| {restored:.3f} | {seam_energy(original, tiles):.3f} | {error:.3f} |",
                     markup=False,
                 )

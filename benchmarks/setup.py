@@ -94,7 +94,7 @@ def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tu
     config = _config(command, options, bench, tasks)
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
-    todo = jobs(asked, sources, options.batch, results)
+    todo = jobs(asked, sources, options.batch, results, notes)
     measurer = _measurer(command, options, tasks, bench, config)
     complete = _watched(todo, measurer, results, len(sources) * len(tasks))
     return Finished(results, space, notes, complete, reference)
@@ -125,6 +125,7 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
         "batch": options.batch,
         "prior": prior.name,
         "prior fingerprint": prior.fingerprint,
+        "precision": options.precision,
         "image shape": list(prior.image_shape),
         "eta": bench.eta,
         "eta_b": bench.eta_b,
@@ -132,7 +133,7 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
         "features": None if bench.features is None else vars(bench.features.space),
         "lpips": bench.lpips is not None,
         "values": "floats in [0, 1], clamped for every metric; features of uint8",
-        "seeds": "of each picture's name",
+        "seeds": "of each picture's name; with the operator's hash beside its rows",
         "device": str(prior.device.type),
         "torch": torch.__version__,
         "nested-restoration": version("nested-restoration"),

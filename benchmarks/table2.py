@@ -69,7 +69,7 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
         if not as_paper or told is None:
             continue
         rows = []
-        for summary in summaries:
+        for summary in (summary for summary in summaries if summary.task in told):
             ours = [value(summary, look, metric) for look in [*looks, end]]
             theirs = told[summary.task]
             cells = [_beside(a, b, metric, same) for a, b in zip(ours, theirs, strict=True)]

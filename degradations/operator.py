@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import torch
@@ -73,6 +74,14 @@ class SVDOperator(torch.nn.Module):
         """S⁻¹ Uᵀ y: what y says of each spectral coefficient (B, C, H, W), 0 on the null space."""
         s = self.singular_values
         return torch.where(s > 0, self.Ut(y) / torch.where(s > 0, s, 1), 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of its kind, image shape and tensors: equal for equal operators, on any device."""
+        digest = hashlib.sha256(f"{type(self).__name__} {self.image_shape}".encode())
+        for tensor in self.state_dict().values():
+            digest.update(f"{tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().double().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def batch_size(self) -> int | None:

@@ -18,6 +18,9 @@ def conditions(report: Report) -> Markup:
     hardware = sorted(set[str]().union(*(summary.hardware for summary in report.summaries)) - {""})
     counts = ", ".join(f"{summary.task} {summary.images:,}" for summary in report.summaries)
     rows = [("pictures measured", counts), ("hardware", ", ".join(hardware) or "not recorded")]
+    asked = report.results.asked()
+    rows += [(f"task {name}", _told(told)) for name, told in asked.get("tasks", {}).items()]
+    rows += [("note", note) for note in asked.get("notes", [])]
     rows += [(name, _told(value)) for name, value in report.config.items() if name != "runs"]
     entries = [row(header(name, scope="row"), element("td", value, class_="words")) for name, value in rows]
     return joined(
@@ -109,7 +112,7 @@ def _lines(words: list[str]) -> str:
 def _tasks(report: Report) -> list[str]:
     """In the order they were asked for, where it is recorded."""
     there = [summary.task for summary in report.summaries]
-    asked = [str(name) for name in _list(report.config.get("tasks"))]
+    asked = list(report.results.asked().get("tasks", {}))
     return [*(name for name in asked if name in there), *(name for name in there if name not in asked)]
 
 
@@ -125,7 +128,8 @@ def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
         for other in (a for a in allocations if a not in equal):
             words += ["--allocation", ",".join(map(str, other))]
         return words
-    open_.append("how evaluations were spent stands in the table of runs")
+    if known != "consistency":  # which has runs of its own
+        open_.append("how evaluations were spent stands in the table of runs")
     return []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -21,21 +20,19 @@ COLUMNS = 6
 """Numbers of evaluations shown; of more, so many are picked evenly, the last among them."""
 PIXELS = 16_000_000
 """Of all pictures of a page: a browser still opens it."""
-LOOKED_AT = 64
-"""Of so many of the first pictures, the rows are searched for those that were kept."""
 
 
 def grid(report: Report, summary: TaskSummary) -> Markup:
     """For every kept picture its degraded and its original one, and between them a row for every run."""
-    pictures = report.results.pictures(summary.task)
+    names, pictures = report.results.pictures(summary.task)
     runs = [run for run in runs_of(summary) if any(look_key.startswith(f"{run}|") for look_key in pictures)]
     originals = pictures.get(ORIGINAL)
     if originals is None or not runs:
         return Markup()
     points = _picked(sorted({look.nfe for look in summary.means if look.kind == "returned"}))
     count = min(len(originals), max(_affordable(originals, len(report.summaries), len(runs), len(points)), 1))
-    names = recognised(pictures, report.results, summary.task)
-    groups = [_group(pictures, i, runs, points, names[i], summary.task) for i in range(count)]
+    worth = psnr_of(names[:count], report.results, summary.task)
+    groups = [_group(pictures, i, runs, points, (names[i], worth[names[i]]), summary.task) for i in range(count)]
     head = row(header("degraded"), header("run"), *(header(nfe) for nfe in points), header("original"))
     more = "" if count == len(originals) else f" The first {count} of {len(originals)} that were kept."
     return table(head, groups, f"What would be returned after so many evaluations; PSNR in dB.{more}", "grid")
@@ -101,39 +98,16 @@ def data_uri(picture: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def recognised(
-    pictures: Mapping[str, Tensor], results: Results, task: str
-) -> list[tuple[str, Mapping[str, float]]]:
-    """Name, and PSNR by look, of every kept picture.
-
-    Pictures are stored without names: each is told by its errors, which are those of one image's rows but for the
-    rounding to 8 bits. One that fits no row is called "picture 3" and has no PSNR.
-    """
-    rows: dict[str, dict[str, float]] = {}
+def psnr_of(names: Sequence[str], results: Results, task: str) -> dict[str, dict[str, float]]:
+    """PSNR by look of every named picture, as far as it was measured; the first chunks' rows are read."""
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    left = set(names)
     for chunk in results.chunks(task):
         for told in chunk.rows:
-            if "psnr" in told:
-                key = f"{told['run']}|{told['kind']}|{told['nfe']}"
-                rows.setdefault(told["image"], {})[key] = float(told["psnr"])
-        if len(rows) >= LOOKED_AT:
+            if told["image"] in found and "psnr" in told:
+                look = Look(told["run"], told["kind"], told["nfe"])
+                found[told["image"]][look.key] = float(told["psnr"])
+        left -= set(chunk.names)
+        if not left:
             break
-    originals = pictures[ORIGINAL].double() / 255
-    errors = {
-        key: (pictures[key].double() / 255 - originals).square().mean(dim=(1, 2, 3)).tolist()
-        for key in next(iter(rows.values()), {})
-        if key in pictures
-    }
-    found: list[tuple[str, Mapping[str, float]]] = []
-    for i in range(len(originals)):
-        measured = {key: values[i] for key, values in errors.items()}
-        name = next((name for name, psnr in rows.items() if measured and _fits(measured, psnr)), None)
-        found.append((f"picture {i + 1}", {}) if name is None else (name, rows[name]))
     return found
-
-
-def _fits(measured: Mapping[str, float], psnr: Mapping[str, Any]) -> bool:
-    """Whether mean square errors are those of these PSNRs: rounding adds 1/(6·255²), and noise about it."""
-    return all(
-        abs(value - 10 ** (-psnr[key] / 10)) <= 1e-5 + 0.01 * value if key in psnr else False
-        for key, value in measured.items()
-    )

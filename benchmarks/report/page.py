@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from benchmarks.report.beside import beside, same_conditions
@@ -14,6 +13,7 @@ from benchmarks.report.conditions import command, conditions, failures
 from benchmarks.report.grids import grid
 from benchmarks.report.markup import Markup, element, joined
 from benchmarks.report.reading import Report, curves, metrics_of, read
+from benchmarks.report.style import PAGE
 from benchmarks.report.tables import areas, seconds, values
 from benchmarks.summary import TaskSummary
 from nested.files import atomic_write
@@ -45,8 +45,7 @@ def write(folder: Path, output: Path | None = None) -> Path:
 
 def render(report: Report) -> str:
     """The page's text, the same for the same results."""
-    style = files("benchmarks.report").joinpath("style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(PAGE.encode()).digest()).decode()
     allowed = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
@@ -58,7 +57,7 @@ def render(report: Report) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", Markup(style)),
+        element("style", Markup(PAGE)),
     )
     return "<!DOCTYPE html>\n" + element("html", head, element("body", *_body(report)), lang="en-GB") + "\n"
 

@@ -54,7 +54,7 @@ KNOWN = (
     Metric("psnr", "PSNR, dB", "higher", 2),
     Metric("ssim", "SSIM", "higher", 3),
     Metric("lpips", "LPIPS", "lower", 3),
-    Metric("mse_to_final", "MSE to the run's own final picture", "lower", 3, significant=True),
+    Metric("rmse_to_final", "RMSE to the run's own final picture", "lower", 3, significant=True),
     Metric("lpips_to_final", "LPIPS to the run's own final picture", "lower", 3, significant=True),
 )
 """Metrics whose meaning is known; others are shown under their own names, without a best."""

@@ -53,6 +53,17 @@ def test_a_picture_is_measured_alike_in_any_batch_and_order(
         torch.testing.assert_close(backwards.features[key].flip(0), features, rtol=1e-3, atol=1e-3)  # of 8 bits
 
 
+def test_seeds_and_operators_are_told_and_every_picture_has_its_own_mask(
+    bench: Bench, sources: list[Source]
+) -> None:
+    chunk = measure(bench, INPAINT, sources, 0)
+    assert chunk.seeds == {source.name: seed_of(source.name) for source in sources}
+    assert len(set(chunk.operators.values())) == len(sources)
+    again = measure(bench, INPAINT, sources[:1], 0)
+    assert again.operators[sources[0].name] == chunk.operators[sources[0].name]
+    assert len(set(measure(bench, DENOISE, sources, 0).operators.values())) == 1
+
+
 def test_a_seed_is_of_the_name_alone() -> None:
     assert seed_of("a.png") == seed_of("a.png") != seed_of("b.png")
 

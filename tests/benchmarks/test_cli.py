@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -164,7 +165,7 @@ def occupied(folder: Path) -> None:
         (statistics, ("--reference-stats", "x.stats"), "x.stats: is damaged or no safetensors file"),
         (None, ("--reference-stats", "no/x.stats"), "there is no folder no"),
         (None, ("--data", "nowhere"), "nowhere"),
-        (None, ("--tasks", "inpaint,sharpen"), "--tasks must be among denoise, sr16, colorize, inpaint: got"),
+        (None, ("--tasks", "inpaint,sharpen"), "sr4, sr8: got"),
         (None, ("--batch", "0"), "--batch and --limit must be at least 1"),
         (None, ("--limit", "-1"), "--batch and --limit must be at least 1"),
         (None, ("--outer", "0"), "--outer and --inner must be at least 1"),
@@ -183,6 +184,28 @@ def test_what_the_user_can_mend_is_one_line(folder: Path, capsys, prepare, argum
     code, out, err = bench("table2", *data, *QUICK, "-o", "r", *arguments, capsys=capsys)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert message in err
+
+
+ANYTIME = ("anytime", "--prior", "tiny", "--device", "cpu", "--total", "4", "--splits", "1,2", "-o", "r")
+
+
+def test_anytime_leaves_curves_as_a_table_and_as_a_picture(folder: Path, capsys) -> None:
+    code, out, err = bench(*ANYTIME, "--data", "pictures", "--tasks", "inpaint,sr4", capsys=capsys)
+    assert code == 0, err
+    assert "| nested 2x2 |" in out
+    assert "area under the curve of log FD-prior" in out
+    for task in ("inpaint", "sr4"):
+        drawn = ElementTree.parse(folder / "r" / f"anytime-{task}.svg")
+        words = [element.text or "" for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+        assert f"{task}: PSNR, dB ↑" in words
+        assert words.count("nested 2x2") == words.count("plain 4") == 2  # of PSNR and of the distance
+
+
+def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, capsys) -> None:
+    code, out, err = bench(*ANYTIME, "--data", "pictures", "--limit", "1", capsys=capsys)
+    assert code == 0, err
+    assert "inpaint: psnr" in out
+    assert "area" not in out
 
 
 def test_mixed_sizes_are_shrunk_with_fit(folder: Path, capsys) -> None:

@@ -187,7 +187,9 @@ def test_a_damaged_file_is_told_in_one_line(
 
 
 def test_pictures_of_several_chunks_are_shown_together(campaign: Callable[..., Results]) -> None:
-    assert campaign(8).pictures("sr4")[ORIGINAL].tolist() == [0, 1, 2]
+    names, pictures = campaign(8).pictures("sr4")
+    assert names == ["0.png", "1.png", "2.png"]
+    assert pictures[ORIGINAL].tolist() == [0, 1, 2]
 
 
 def test_a_summary_is_what_the_rows_say(campaign: Callable[..., Results], monkeypatch: pytest.MonkeyPatch) -> None:
