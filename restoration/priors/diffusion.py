@@ -103,7 +103,8 @@ class DiffusionPrior:
         """
         alpha_bar = 1 / (1 + sigma.double() ** 2)
         signal, spread = (part.sqrt().to(x).reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
-        return self._estimate(signal * x, (self.schedule.level(sigma) - 1).float(), signal, spread)
+        timestep = (self.schedule.level(sigma) - 1).float().to(x.device)
+        return self._estimate(signal * x, timestep, signal, spread)
 
     def _estimate(
         self, x_k: Tensor, timestep: int | Tensor, signal: float | Tensor, spread: float | Tensor
