@@ -16,7 +16,7 @@ from degradations.operator import checked_shape
 from solvers import NoiseSchedule, Prior
 
 KNOWN_RANGES: dict[type, tuple[float, float]] = {DRUNet: (0.0, 50 / 255), DiffUNet: (0.0, math.inf)}
-"""σ on the [0, 1] scale that deepinv's networks were trained for, with their published weights."""
+"""σ on the [0, 1] scale that they were trained for, by their papers (Zhang et al., 2021; Choi et al., 2021)."""
 
 
 def as_denoiser(prior: Prior) -> PriorDenoiser:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 
 import torch
 from deepinv.models import Reconstructor
@@ -116,7 +117,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
 
     def _resolve(self, seed: Seed, count: int) -> tuple[int, ...]:
         """One seed an image, remembered."""
-        given = range(seed, seed + count) if isinstance(seed, int) else seed
+        given = range(int(seed), int(seed) + count) if isinstance(seed, (int, Integral)) else seed
         self.seeds = resolve_seeds(given, count)
         return self.seeds
 

@@ -208,6 +208,8 @@ class Complex(Flipped):
         (Denoising(GaussianNoise(0.1)), None, "image_shape must be given for Denoising"),
         (Inpainting((1, 4, 4)), None, "Inpainting has no mask yet"),
         (BlurFFT((1, 4, 4)), None, "BlurFFT has no filter yet"),
+        (DecomposablePhysics(mask=mask(1, 1, 4, 4)), (1, 5, 4), r"must take images of \(1, 5, 4\)"),
+        (DecomposablePhysics(mask=mask(1, 3, 4, 4)), (1, 4, 4), r"fits its spectral domain, \(1, 1, 4, 4\): got"),
         (Inpainting((1, 4, 4), uniform(1, 4, 4)), None, "mask of 0 and 1"),
         (Inpainting((1, 4, 4), mask(1, 4, 4)), (3, 4, 4), r"that of Inpainting, \(1, 4, 4\): got \(3, 4, 4\)"),
         (MRI(mask(4, 4)), (3, 4, 4), r"\(2, 4, 4\) or, of real images, \(1, 4, 4\): got \(3, 4, 4\)"),
