@@ -96,7 +96,8 @@ def _spectrum(bases: DecomposablePhysics, image_shape: Sequence[int]) -> tuple[T
         )
     if values.shape[1:] != spectrum.shape[1:]:
         raise ValueError(
-            f"{name} must have a mask that fits its spectral domain, {tuple(spectrum.shape)}: got {tuple(mask.shape)}"
+            f"{name} must have a mask that fits its spectral domain, {tuple(spectrum.shape)}: got "
+            f"{tuple(mask.shape)}"
         )
     return spectrum, values.reshape(-1, *image_shape)
 
