@@ -8,6 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.cli_generate import generate
+from benchmarks.cli_options import (
+    Batch,
+    Data,
+    Device,
+    FidWeights,
+    Fit,
+    Limit,
+    LpipsWeights,
+    Output,
+    Overwrite,
+    Precision,
+    Prior,
+    ReferenceStats,
+    Workers,
+    numbers,
+    tell,
+)
 from restoration import console
 from restoration.interrupt import INTERRUPTED
 
@@ -17,39 +35,6 @@ if TYPE_CHECKING:  # torch loads after --help and option errors
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
 )
-
-Data = Annotated[
-    list[Path], typer.Option("--data", help="Folder or uncompressed tar of clean pictures; repeatable.")
-]
-Prior = Annotated[str, typer.Option(metavar="NAME|PATH|ID", help="As for restore.")]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder; what is there is gone on with.")
-]
-Limit = Annotated[int | None, typer.Option(help="Only so many pictures, the first by name.")]
-Fit = Annotated[bool, typer.Option("--fit", help="Crop and shrink every picture to the prior's size.")]
-Batch = Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")]
-FidWeights = Annotated[
-    Path | None, typer.Option(help="torch-fidelity's Inception weights, where they cannot be fetched.")
-]
-LpipsWeights = Annotated[
-    Path | None, typer.Option(help="torchvision's AlexNet weights, where they cannot be fetched.")
-]
-ReferenceStats = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Statistics of the clean set: taken if the file is there, else written to it."
-    ),
-]
-Workers = Annotated[
-    str,
-    typer.Option(
-        metavar="here|ray[:N]",
-        help="ray: N processes on a machine's or a cluster's GPUs or CPUs; all must see the data at one path.",
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
 @app.callback()
@@ -88,7 +73,7 @@ def table2(
     finished, summaries = command.measure(options, tasks.split(","), outer, inner)
     if not finished.complete:
         return INTERRUPTED
-    _tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
+    tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
     return 0
 
 
@@ -126,105 +111,16 @@ def anytime(
         options,
         tasks.split(","),
         total,
-        _numbers("--splits", splits),
-        tuple(_numbers("--allocation", text) for text in allocation or []),
+        numbers("--splits", splits),
+        tuple(numbers("--allocation", text) for text in allocation or []),
     )
     if not finished.complete:
         return INTERRUPTED
-    _tell(output / "anytime.md", command.tables(finished, summaries))
+    tell(output / "anytime.md", command.tables(finished, summaries))
     return 0
 
 
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
-
-
-@app.command()
-def generate(
-    output: Output,
-    prior: Annotated[
-        str, typer.Option(metavar="NAME|PATH|ID", help="A prior as for restore, or a diffusers pipeline.")
-    ] = "faces-64",
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Folder or uncompressed tar of real pictures to compare with; repeatable."),
-    ] = None,
-    reference_stats: ReferenceStats = None,
-    totals: Annotated[str, typer.Option(metavar="60,100", help="Evaluations to be split.")] = "60",
-    splits: Annotated[
-        str, typer.Option(metavar="2,5", help="Numbers of outer steps; 1, vanilla diffusion, is always measured.")
-    ] = "5",
-    inner: Annotated[str, typer.Option(help="Inner solver: ddim, ddpm or dpmsolver++2s.")] = "ddim",
-    eta: Annotated[float, typer.Option(help="η of an inner ddim.")] = 0.85,
-    dpm: Annotated[
-        str | None, typer.Option(metavar="10,20", help="Totals to be split with DPM-Solver++(2S), too.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Images drawn by every run.")] = 500,
-    batch: Annotated[int, typer.Option(help="Images at a time: what is stored and resumed, too.")] = 50,
-    seed: Annotated[int, typer.Option(help="With a sample's name, of its noise.")] = 0,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Prompts of a text pipeline, one a line.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(metavar="207,360", help="Of a class-conditional pipeline; all unless given.")
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="7.5 of text, 1.5 of classes.", show_default=False)
-    ] = None,
-    limit: Limit = None,
-    fit: Annotated[
-        bool, typer.Option("--fit", help="Crop and shrink real pictures to the samples' size.")
-    ] = False,
-    feature_prior: Annotated[
-        str, typer.Option(metavar="NAME|PATH|ID", help="Whose features, where a pipeline has no FID.")
-    ] = "photos-64",
-    clip: Annotated[
-        str | None, typer.Option(metavar="FOLDER|ID", help="CLIP model of the scores; an id must be in the cache.")
-    ] = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    fid_weights: FidWeights = None,
-    overwrite: Overwrite = False,
-) -> int:
-    """The paper's Tables 3 and 1: what previews of nested and of vanilla generation are worth."""
-    given = dict(locals())
-    from benchmarks import generate as command
-    from benchmarks.generate_tables import tables
-    from benchmarks.pipelines import Conditions
-
-    parsed = {
-        "data": tuple(data or ()),
-        "totals": _numbers("--totals", totals),
-        "splits": _numbers("--splits", splits),
-        "dpm": _numbers("--dpm", dpm) if dpm else (),
-        "conditions": Conditions(
-            _lines_of(prompts) if prompts is not None else (),
-            _numbers("--classes", classes) if classes is not None else None,
-            guidance,
-        ),
-    }
-    shared = {field.name: given[field.name] for field in fields(command.Options) if field.name in given}
-    options = command.Options(**{**shared, **parsed})
-    finished, summary = command.measure(options)
-    if not finished.complete:
-        return INTERRUPTED
-    _tell(output / "generate.md", tables(finished, summary))
-    return 0
-
-
-def _lines_of(file: Path) -> tuple[str, ...]:
-    """The lines that are not empty; ValueError where there is none."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file}: is no text in UTF-8") from None
-    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if not lines:
-        raise ValueError(f"{file}: holds no prompt, one a line")
-    return lines
+app.command()(generate)
 
 
 @app.command()
@@ -274,7 +170,7 @@ def consistency(
         return INTERRUPTED
     if calibrate is not None:
         command.calibrate(finished, summaries, calibrate)
-    _tell(output / "consistency.md", command.tables(finished, summaries))
+    tell(output / "consistency.md", command.tables(finished, summaries))
     return 0
 
 
@@ -320,14 +216,6 @@ def _options(given: dict[str, Any]) -> Options:
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     return Options(**{**shared, "data": tuple(given["data"])})
-
-
-def _tell(file: Path, lines: list[str]) -> None:
-    from nested.files import atomic_write
-
-    text = "\n".join(lines) + "\n"
-    atomic_write(file, lambda stream: stream.write(text.encode()))
-    typer.echo(text, nl=False)
 
 
 def script() -> None:

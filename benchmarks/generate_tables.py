@@ -27,7 +27,7 @@ def tables(finished: Finished, summary: TaskSummary) -> list[str]:
         return summary.distances[look].value
 
     lines = [f"{distance} ↓ of what would be returned, by share of the run (less vanilla's)", ""]
-    lines += [*_shares(main, distance, far, "{:.3g}"), ""]
+    lines += [*_shares(main, distance, far, "{:#.3g}"), ""]
     lines += [f"Area under the curve of log {distance}", "", *_areas(main, distance, far), ""]
     if any("clip" in means for means in summary.means.values()):
 
@@ -37,7 +37,7 @@ def tables(finished: Finished, summary: TaskSummary) -> list[str]:
         lines += ["CLIP score ↑, by share of the run (less vanilla's)", ""]
         lines += [*_shares(planned, "CLIP score", fits, "{:.2f}"), ""]
     if high:
-        lines += [f"{distance} ↓ with DPM-Solver++(2S)", "", *_shares(high, distance, far, "{:.3g}"), ""]
+        lines += [f"{distance} ↓ with DPM-Solver++(2S)", "", *_shares(high, distance, far, "{:#.3g}"), ""]
     return lines + _conditions(finished, summary)
 
 
@@ -71,7 +71,7 @@ def _areas(planned: Sequence[Planned], distance: str, value: Callable[[Look], fl
             str(outer),
             str(total // outer),
             f"**{enclosed:.2f}**" if enclosed == best[total] else f"{enclosed:.2f}",
-            f"{end:.3g}",
+            f"{end:#.3g}",
         ]
         for total, outer, enclosed, end in found
     ]
