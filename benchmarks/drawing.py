@@ -220,7 +220,7 @@ def _measure_run(bench: DrawingBench, run: SolverRun, samples: Sequence[Sample],
                 {"image": name, "run": run.name, "kind": look.kind, "nfe": look.nfe, **told, "task": "generate"}
             )
         if kept and look.nfe in {run.at(share) for share in SHARES}:
-            chunk.pictures[look.key] = to_uint8(pictures[:kept]).cpu()
+            chunk.pictures[look.key] = to_uint8(pictures[:kept]).cpu().contiguous()
 
 
 def _scores(

@@ -13,12 +13,18 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import logging
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from torch import Tensor
 
 from benchmarks.drawing import Model, PriorModel, Sample, SolverRun
+from benchmarks.quiet import quiet
 from nested import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior
@@ -77,8 +83,15 @@ def _pipeline_folder(name: str) -> Path | None:
         if not _conditional(read_json(Path(hf_hub_download(name, INDEX)))):
             return None
         return Path(DiffusionPipeline.download(name, use_safetensors=True))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError):
-        return None  # its error tells what to do, of the hub too
+    except (HfHubHTTPError, HFValidationError, EntryNotFoundError, OSError, ValueError) as error:
+        if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not isinstance(
+            error, LocalEntryNotFoundError
+        ):
+            return None  # the hub has a network alone, or nothing: load_prior tells
+        raise PriorError(
+            f"{name} is no file or folder here, and cannot be fetched from the hub ({first_line(error)[:80]}): "
+            "download its folder elsewhere (in diffusers format) and give its path as the prior"
+        ) from None
 
 
 def _conditional(index: Mapping[str, Any]) -> bool:
@@ -188,7 +201,8 @@ def _takes(folder: Path, index: Mapping[str, Any]) -> str:
     made = getattr(diffusers, kind, None)
     call = inspect.signature(made.__call__).parameters if inspect.isclass(made) else {}
     found = next((name for name in ("prompt", "class_labels") if name in call), None)
-    needed = [n for n, p in call.items() if p.default is p.empty and n not in ("self", "prompt", "class_labels")]
+    open_ = [name for name, p in call.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    needed = set(open_) - {"self", "prompt", "class_labels"}
     if found is None or needed or "image" in call:
         raise PriorError(f"{folder}: a {kind} is no pipeline of diffusers that draws from text or classes alone")
     return found
@@ -196,18 +210,15 @@ def _takes(folder: Path, index: Mapping[str, Any]) -> str:
 
 def _load(folder: Path, index: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
     unchecked = {"safety_checker": None} if "safety_checker" in index else {}
-    told = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)  # what it would say before it raises, we say in one line
     try:
-        pipeline = DiffusionPipeline.from_pretrained(
-            str(folder), torch_dtype=dtype, use_safetensors=True, local_files_only=True, **unchecked
-        )
+        with quiet():
+            pipeline = DiffusionPipeline.from_pretrained(
+                str(folder), use_safetensors=True, local_files_only=True, **unchecked
+            )
     except Exception as error:  # diffusers, transformers and safetensors each raise their own kinds
         raise PriorError(f"{folder}: its pipeline cannot be loaded: {first_line(error)}") from None
-    finally:
-        logging.set_verbosity(told)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline.to(device, dtype)
 
 
 def _digest(folder: Path) -> str:

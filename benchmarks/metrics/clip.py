@@ -11,6 +11,7 @@ from torch import Tensor
 
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.pixels import check_images, to_uint8
+from benchmarks.quiet import quiet
 from restoration.errors import first_line
 
 DEFAULT = "openai/clip-vit-large-patch14"
@@ -38,8 +39,9 @@ class ClipScore:
         from transformers import CLIPModel, CLIPProcessor
 
         try:
-            network: Any = CLIPModel.from_pretrained(name, local_files_only=True, use_safetensors=True)
-            self.processor: Any = CLIPProcessor.from_pretrained(name, local_files_only=True)
+            with quiet():
+                network: Any = CLIPModel.from_pretrained(name, local_files_only=True, use_safetensors=True)
+                self.processor: Any = CLIPProcessor.from_pretrained(name, local_files_only=True)
         except Exception as error:  # transformers, tokenizers and the hub each raise their own kinds
             raise MetricError(
                 f"CLIP's weights ({name}) are not here; fetch its folder (transformers' format, safetensors) and "
