@@ -172,8 +172,8 @@ def _clip(options: Options, model: Model) -> tuple[ClipScore | None, tuple[str, 
 
 def _reference(options: Options, features: Features, model: Model) -> tuple[Statistics, tuple[str, ...]]:
     known = known_reference(options.reference_stats, features.space)
-    if known is not None:
-        return known, ()
+    if known is not None and options.reference_stats is not None:
+        return known, (f"the real pictures' statistics are those of {options.reference_stats.name}",)
     real, failed = reference.measure_reference(
         options.data,
         features,
@@ -204,7 +204,7 @@ def _config(options: Options, bench: DrawingBench, real: Statistics) -> dict[str
     model, file = bench.model, options.reference_stats
     told: dict[str, Any] = {
         "command": "generate",
-        "data": [path.resolve().name for path in options.data or (file,) if path is not None],
+        "data": [path.resolve().name for path in options.data],
         "reference pictures": real.count,
         "fit": options.fit,
         "batch": options.batch,
@@ -226,6 +226,8 @@ def _config(options: Options, bench: DrawingBench, real: Statistics) -> dict[str
         "torch": torch.__version__,
         "nested-restoration": version("nested-restoration"),
     }
+    if file is not None and not options.data:
+        told["reference statistics"] = file.name
     if isinstance(model, PipelineModel):
         told["guidance"] = model.guidance
         told["classes"] = list(options.conditions.classes or ["all"]) if model.takes == "class_labels" else None

@@ -87,9 +87,11 @@ def _conditions(finished: Finished, summary: TaskSummary) -> list[str]:
         f"classes {', '.join(map(str, config['classes'][:8]))}" if config.get("classes") else "",
         f"prompts {config['prompts'][:12]}" if config.get("prompts") else "",
     ]
+    whose = config["data"] or [config["reference statistics"]]
+    real = f"{config['reference pictures']:,} pictures of {', '.join(whose)}"
     lines = [
         f"{summary.images} samples of {config['prior']} {config['prior fingerprint'][:12]} at {width}×{height}, "
-        f"against {config['reference pictures']:,} pictures of {', '.join(config['data'])}; inner {inner}, "
+        f"against {real}; inner {inner}, "
         + "".join(f"{part}, " for part in asked if part)
         + f"seed {config['seed']} with names; {', '.join(sorted(summary.hardware))}, torch {config['torch']}."
     ]

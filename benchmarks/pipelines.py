@@ -124,7 +124,8 @@ class PipelineModel:
         self.pipeline = _load(folder, index, device, dtype)
         self.fingerprint = f"{_digest(folder)} {dtype}"
         network = getattr(self.pipeline, "unet", None) or self.pipeline.transformer
-        self.learned = network.config.out_channels == 2 * network.config.in_channels
+        twice = network.config.out_channels == 2 * network.config.in_channels
+        self.learned = twice and self.takes == "class_labels"  # others guide before they drop it
         self.network = network
         if conditions.classes is not None:
             self._check_classes()
@@ -163,7 +164,7 @@ class PipelineModel:
             given |= {"prompt": [sample.prompt for sample in samples], "output_type": "latent"}
         else:
             given |= {"class_labels": [sample.label for sample in samples], "output_type": "np"}
-        drops = self.learned and scheduler.config.inner == "ddpm" and self.takes == "class_labels"
+        drops = self.learned and scheduler.config.inner == "ddpm"
         handle = scheduler.take_variance_from(self.network) if drops else None
         try:
             self.pipeline(**given, generator=generators)

@@ -76,7 +76,9 @@ def command(report: Report) -> tuple[str, list[str]]:
     config = report.config
     known, open_ = str(config.get("command", "COMMAND")), list[str]()
     words = ["restore-bench", known]
-    for name in _list(config.get("data")) or ["DATA"]:
+    if "reference statistics" in config:
+        words += ["--reference-stats", str(config["reference statistics"])]
+    for name in _list(config.get("data")) or ([] if "reference statistics" in config else ["DATA"]):
         words += ["--data", str(name)]
     words += ["--prior", str(config.get("prior", "PRIOR"))]
     words += [] if known == "generate" else ["--tasks", ",".join(_tasks(report))]

@@ -104,7 +104,7 @@ def _lede(report: Report) -> list[Markup]:
     data = config.get("data")
     shape = config.get("image shape")
     told = f"{images} {'sample' if _generated(report) else 'picture'}{'' if few == [1] else 's'}"
-    if isinstance(data, list):
+    if isinstance(data, list) and data:
         told += f" {'against' if _generated(report) else 'of'} {', '.join(map(str, data))}"
     told += f" at {shape[-1]} × {shape[-2]}" if isinstance(shape, list) and len(shape) > 1 else ""
     told += f", prior {config['prior']}" if "prior" in config else ""

@@ -20,6 +20,8 @@ from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.reference import FILE, measure_reference
+from benchmarks.report.conditions import command
+from benchmarks.report.reading import read
 from benchmarks.results import Results
 from benchmarks.runs import Look
 from restoration import console
@@ -149,13 +151,25 @@ def test_a_killed_command_goes_on_to_what_an_undisturbed_one_finds(generate: Gen
     assert (code, "6 samples of tiny" in out) == (0, True)
 
 
-def test_reference_statistics_stand_for_the_pictures(generate: Generate) -> None:
+def test_reference_statistics_stand_for_the_pictures(generate: Generate, monkeypatch) -> None:
     given = ("--reference-stats", "real.safetensors")
     assert generate(*QUICK, *given, "-o", "a")[0] == 0
     before = Path("a/generate.md").read_text()
     shutil.rmtree("pictures")
-    assert generate(*QUICK, *given, "-o", "b")[0] == 0
-    assert Path("b/generate.md").read_text() == before
+    code, out, err = generate(*QUICK, *given, "-o", "a")  # the same command goes on, whatever it has written
+    assert (code, "4 of 4 samples are there already" in err) == (0, True)
+    note = "the real pictures' statistics are those of real.safetensors.\n"
+    assert out.replace(note, "") == before
+    shutil.copy("real.safetensors", "faces.safetensors")
+    monkeypatch.setattr(sys, "argv", ["restore-bench", "generate", *QUICK, "--device", "cpu", "-o", "b"])
+    sys.argv += ["--reference-stats", "faces.safetensors"]
+    with pytest.raises(SystemExit) as stop:
+        console.main("restore-bench", cli.app)
+    assert stop.value.code == 0
+    out = Path("b/generate.md").read_text()
+    assert "against 4 pictures of faces.safetensors" in out
+    assert out.splitlines()[:9] == before.splitlines()[:9]  # both tables
+    assert "--reference-stats faces.safetensors" in command(read(Path("b")))[0]
 
 
 def test_unreadable_pictures_are_left_out_and_said(generate: Generate) -> None:
