@@ -13,14 +13,8 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
 from benchmarks.drawing import Model, PriorModel, Sample, SolverRun
@@ -80,17 +74,18 @@ def _pipeline_folder(name: str) -> Path | None:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith("."):
         return None
     try:
-        if not _conditional(read_json(Path(hf_hub_download(name, INDEX)))):
+        with quiet():
+            index = Path(snapshot_download(name, allow_patterns=[INDEX])) / INDEX
+        if not index.is_file() or not _conditional(read_json(index)):
             return None
         return Path(DiffusionPipeline.download(name, use_safetensors=True))
-    except (HfHubHTTPError, HFValidationError, EntryNotFoundError, OSError, ValueError) as error:
-        if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not isinstance(
-            error, LocalEntryNotFoundError
-        ):
-            return None  # the hub has a network alone, or nothing: load_prior tells
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        missing = status in (401, 403, 404)
+        reason = "no such repository, or not a public one" if missing else f"status {status or 'none: offline'}"
         raise PriorError(
-            f"{name} is no file or folder here, and cannot be fetched from the hub ({first_line(error)[:80]}): "
-            "download its folder elsewhere (in diffusers format) and give its path as the prior"
+            f"{name} is no file or folder here, and cannot be fetched from the hub ({reason}): download its "
+            "folder elsewhere (in diffusers format) and give its path as the prior"
         ) from None
 
 
