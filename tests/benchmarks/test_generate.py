@@ -22,6 +22,7 @@ from benchmarks.metrics.statistics import Statistics
 from benchmarks.reference import FILE, measure_reference
 from benchmarks.report.conditions import command
 from benchmarks.report.reading import read
+from benchmarks.report.tables import areas
 from benchmarks.results import Results
 from benchmarks.runs import Look
 from restoration import console
@@ -177,6 +178,18 @@ def test_unreadable_pictures_are_left_out_and_said(generate: Generate) -> None:
     _, out, _ = generate(*QUICK, "-o", "r")
     assert "against 4 pictures of pictures" in out
     assert "left out of the reference: bad.png" in out
+
+
+def test_areas_of_other_totals_are_not_compared(generate: Generate) -> None:
+    assert generate(*QUICK, "--totals", "4,6", "--splits", "2", "-o", "r")[0] == 0
+    lines = [line.split(" | ") for line in Path("r/generate.md").read_text().splitlines()]
+    for total in ("4", "6"):
+        cells = [line[3] for line in lines if line[0] == f"| {total}" and line[1] in ("1", "2")]
+        best = min(cells, key=lambda cell: float(cell.strip("*")))
+        assert [cell for cell in cells if "**" in cell] == [best]
+    table = areas(read(Path("r")).summaries)
+    assert "generate, FD-prior, 4 evaluations" in table
+    assert table.count('class="best"') == 2
 
 
 def test_one_outer_step_and_vanilla_are_the_same_run() -> None:
