@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDPMPipeline
+from diffusers import DDPMPipeline, UNet2DModel
 
 from benchmarks import campaign, cli
 from benchmarks.anytime import area
@@ -27,8 +27,9 @@ from benchmarks.results import Results
 from benchmarks.runs import Look
 from restoration import console
 from restoration.errors import OutputError
-from restoration.priors import load_prior
+from restoration.priors import DiffusionPrior, load_prior
 from restoration.tasks import derived_seed
+from solvers import NoiseSchedule
 
 Generate = Callable[..., tuple[int, str, str]]
 QUICK = ("--prior", "tiny", "--samples", "4", "--batch", "2", "--totals", "10", "--splits", "5")
@@ -118,6 +119,32 @@ def test_vanilla_is_diffusers_pipeline_with_the_same_scheduler(model: PriorModel
     ours = model.decode(x0).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     # one batch of the same network: only (x + 1) / 2 and x / 2 + 0.5 round apart
     assert abs(ours - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("inner", ["ddim", "ddpm"])
+def test_estimates_are_the_priors_whatever_its_network_predicts(prediction, inner: str) -> None:
+    torch.manual_seed(0)
+    learned = 2 if inner == "ddpm" else 1  # twice the channels: a variance, too
+    network = UNet2DModel(
+        sample_size=8,
+        out_channels=3 * learned,
+        block_out_channels=(8,),
+        layers_per_block=1,
+        norm_num_groups=2,
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        attention_head_dim=8,
+    )
+    prior = DiffusionPrior(network.eval(), NoiseSchedule.cosine(100), prediction)
+    run = SolverRun("vanilla 3", (3,), (1, 3), inner=inner)
+    looks = follow(PriorModel(prior), run, [Sample("a")], generators(["a"]))
+    x = torch.randn(1, 3, 8, 8, generator=generators(["a"])[0])
+    expected = prior.denoise(x, 100)
+    # the cosine schedule ends with 1 − β = 0.001, which the scheduler's float32 has to 6e-5, and divides by its root
+    scale = float(expected.abs().max())
+    assert (looks[Look("vanilla 3", "returned", 1)] - expected).abs().max() < 1e-3 * scale
+    assert bool(looks[Look("vanilla 3", "returned", 3)].isfinite().all())
 
 
 def test_a_sample_is_the_same_in_any_batch(generate: Generate) -> None:
