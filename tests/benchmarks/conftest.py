@@ -17,13 +17,23 @@ from restoration import console
 Generate = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="session")
+def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prior of 16×16 pictures."""
+    folder = tmp_path_factory.mktemp("prior") / "tiny"
+    write_tiny_prior(folder)
+    return folder
+
+
 @pytest.fixture
-def generate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Generate:
+def generate(
+    tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Generate:
     """Runs the command where ``tiny`` is a prior of 16×16 and ``pictures`` has four: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    write_tiny_prior(tmp_path / "tiny")
+    (tmp_path / "tiny").symlink_to(tiny_prior)
     write_pictures(tmp_path / "pictures", 4)
 
     def refuse(*_: object, **__: object) -> None:

@@ -141,7 +141,7 @@ def test_estimates_are_the_priors_whatever_its_network_predicts(prediction, inne
     looks = follow(PriorModel(prior), run, [Sample("a")], generators(["a"]))
     x = torch.randn(1, 3, 8, 8, generator=generators(["a"])[0])
     expected = prior.denoise(x, 100)
-    # the cosine schedule ends with 1 − β = 0.001, which the scheduler's float32 has to 6e-5, and divides by its root
+    # the cosine schedule ends with 1 − β = 0.001: the scheduler's float32 has it to 6e-5, and divides by its root
     scale = float(expected.abs().max())
     assert (looks[Look("vanilla 3", "returned", 1)] - expected).abs().max() < 1e-3 * scale
     assert bool(looks[Look("vanilla 3", "returned", 3)].isfinite().all())
