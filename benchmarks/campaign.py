@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 
@@ -20,39 +20,51 @@ HEADER = 1 << 16
 """Bytes in which nearly every file tells its size; the whole file is read where they do not."""
 
 
+class Named(Protocol):
+    """A task, or what it is done to: results are filed under names."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+S = TypeVar("S", bound=Named)
+
+
 @dataclass(frozen=True)
-class Job:
+class Piece(Generic[T, S]):
     """One chunk to be measured."""
 
-    task: Task
+    task: T
     index: int
     first: int
-    sources: tuple[Source, ...]
+    sources: tuple[S, ...]
 
 
+Job = Piece[Task, Source]
+"""A chunk of pictures to be restored."""
 Measured = Generator[tuple[Job, Chunk], None, None]
 Measurer = Callable[[Sequence[Job]], Measured]
 """Measures jobs, in any order, each once; closing it ends what it has under way."""
 
 
 def jobs(
-    tasks: Sequence[Task], sources: Sequence[Source], size: int, results: Results, notes: Sequence[str] = ()
-) -> list[Job]:
-    """What is still to be done: chunks of `size` pictures that the results do not have.
+    tasks: Sequence[T], sources: Sequence[S], size: int, results: Results, told: Mapping[str, Any] | None = None
+) -> list[Piece[T, S]]:
+    """What is still to be done: chunks of `size` sources that the results do not have.
 
-    From now on the results are of these pictures, whatever others an earlier command left in the folder.
+    From now on the results are of these sources, whatever others an earlier command left in the folder.
 
     Args:
-        notes: what readers of the results should know, such as which metric could not be had.
+        told: what readers of the results should know, such as which metric could not be had.
     """
     todo = []
-    told = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in tasks}
-    results.ask(-(-len(sources) // size), tasks=told, notes=list(notes))
+    results.ask(-(-len(sources) // size), **(told or {}))
     for task in tasks:
         for index, first in enumerate(range(0, len(sources), size)):
             some = tuple(sources[first : first + size])
             if not results.has(task.name, index, [source.name for source in some]):
-                todo.append(Job(task, index, first, some))
+                todo.append(Piece(task, index, first, some))
     return todo
 
 
@@ -67,7 +79,10 @@ def here(bench: Bench) -> Measurer:
 
 
 def carry_out(
-    todo: Sequence[Job], measurer: Measurer, results: Results, watch: Callable[[Job, Chunk], Any]
+    todo: Sequence[Piece[T, S]],
+    measurer: Callable[[Sequence[Piece[T, S]]], Generator[tuple[Piece[T, S], Chunk], None, None]],
+    results: Results,
+    watch: Callable[[Piece[T, S], Chunk], Any],
 ) -> None:
     """Measure and store, a chunk at a time; what was stored stays, whatever happens.
 

@@ -8,6 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmarks.cli_generate import generate
+from benchmarks.cli_options import (
+    Batch,
+    Data,
+    Device,
+    FidWeights,
+    Fit,
+    Limit,
+    LpipsWeights,
+    Output,
+    Overwrite,
+    Precision,
+    Prior,
+    ReferenceStats,
+    Workers,
+    numbers,
+    tell,
+)
 from restoration import console
 from restoration.interrupt import INTERRUPTED
 
@@ -17,39 +35,6 @@ if TYPE_CHECKING:  # torch loads after --help and option errors
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
 )
-
-Data = Annotated[
-    list[Path], typer.Option("--data", help="Folder or uncompressed tar of clean pictures; repeatable.")
-]
-Prior = Annotated[str, typer.Option(metavar="NAME|PATH|ID", help="As for restore.")]
-Output = Annotated[
-    Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder; what is there is gone on with.")
-]
-Limit = Annotated[int | None, typer.Option(help="Only so many pictures, the first by name.")]
-Fit = Annotated[bool, typer.Option("--fit", help="Crop and shrink every picture to the prior's size.")]
-Batch = Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Precision = Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")]
-FidWeights = Annotated[
-    Path | None, typer.Option(help="torch-fidelity's Inception weights, where they cannot be fetched.")
-]
-LpipsWeights = Annotated[
-    Path | None, typer.Option(help="torchvision's AlexNet weights, where they cannot be fetched.")
-]
-ReferenceStats = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="Statistics of the clean set: taken if the file is there, else written to it."
-    ),
-]
-Workers = Annotated[
-    str,
-    typer.Option(
-        metavar="here|ray[:N]",
-        help="ray: N processes on a machine's or a cluster's GPUs or CPUs; all must see the data at one path.",
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
 @app.callback()
@@ -88,7 +73,7 @@ def table2(
     finished, summaries = command.measure(options, tasks.split(","), outer, inner)
     if not finished.complete:
         return INTERRUPTED
-    _tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
+    tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
     return 0
 
 
@@ -127,22 +112,18 @@ def anytime(
         options,
         tasks.split(","),
         total,
-        _numbers("--splits", splits),
-        tuple(_numbers("--allocation", text) for text in allocation or []),
+        numbers("--splits", splits),
+        tuple(numbers("--allocation", text) for text in allocation or []),
     )
     if not finished.complete:
         return INTERRUPTED
     for summary in summaries:
         write_figure(output / f"anytime-{summary.task}.svg", summary)
-    _tell(output / "anytime.md", command.tables(finished, summaries))
+    tell(output / "anytime.md", command.tables(finished, summaries))
     return 0
 
 
-def _numbers(option: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
+app.command()(generate)
 
 
 @app.command()
@@ -192,7 +173,7 @@ def consistency(
         return INTERRUPTED
     if calibrate is not None:
         command.calibrate(finished, summaries, calibrate)
-    _tell(output / "consistency.md", command.tables(finished, summaries))
+    tell(output / "consistency.md", command.tables(finished, summaries))
     return 0
 
 
@@ -238,14 +219,6 @@ def _options(given: dict[str, Any]) -> Options:
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     return Options(**{**shared, "data": tuple(given["data"])})
-
-
-def _tell(file: Path, lines: list[str]) -> None:
-    from nested.files import atomic_write
-
-    text = "\n".join(lines) + "\n"
-    atomic_write(file, lambda stream: stream.write(text.encode()))
-    typer.echo(text, nl=False)
 
 
 def script() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.campaign import Job, Measurer, carry_out, check_sizes, here, jobs
+from benchmarks.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk
 from benchmarks.metrics.availability import available
 from benchmarks.metrics.errors import MetricError
@@ -90,13 +91,14 @@ def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tu
     if not options.fit:
         check_sizes(sources, prior.image_shape[1:])
     bench, space, notes = build_bench(options, prior, runs)
-    reference = _reference(options.reference_stats, space)
+    reference = known_reference(options.reference_stats, space)
     config = _config(command, options, bench, tasks)
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
-    todo = jobs(asked, sources, options.batch, results, notes)
+    facts = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in asked}
+    todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes})
     measurer = _measurer(command, options, tasks, bench, config)
-    complete = _watched(todo, measurer, results, len(sources) * len(tasks))
+    complete = watched(todo, measurer, results, len(sources) * len(tasks))
     return Finished(results, space, notes, complete, reference)
 
 
@@ -181,7 +183,7 @@ def _absolute(options: Options) -> Options:
     )
 
 
-def _reference(file: Path | None, space: FeatureSpace) -> Statistics | None:
+def known_reference(file: Path | None, space: FeatureSpace) -> Statistics | None:
     """What the user's file holds; None where there is no file yet. It is refused before hours of measuring."""
     if file is None:
         return None
@@ -203,7 +205,13 @@ def _unique(sources: list[Source]) -> list[Source]:
     return sources
 
 
-def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) -> bool:
+def watched(
+    todo: Sequence[Piece[T, S]],
+    measurer: Callable[[Sequence[Piece[T, S]]], Generator[tuple[Piece[T, S], Chunk], None, None]],
+    results: Results,
+    total: int,
+    what: str = "restorations",
+) -> bool:
     """Measure with a bar, until done (true) or a Ctrl-C (false)."""
     console, interrupt = Console(stderr=True), Interrupt()
     columns: tuple[ProgressColumn, ...] = (
@@ -215,11 +223,11 @@ def _watched(todo: list[Job], measurer: Measurer, results: Results, total: int) 
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     left = sum(len(job.sources) for job in todo)
     if left < total:
-        console.print(f"{total - left} of {total} restorations are there already", highlight=False)
+        console.print(f"{total - left} of {total} {what} are there already", highlight=False)
     with interrupt.heard(), bar:
         shown = bar.add_task("", total=total, completed=total - left)
 
-        def watch(job: Job, chunk: Chunk) -> bool:
+        def watch(job: Piece[T, S], chunk: Chunk) -> bool:
             bar.update(shown, advance=len(job.sources), description=job.task.name)
             return interrupt.asked
 

@@ -128,13 +128,13 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             SuperResolution(prior_shape, task.factor)  # says so where the factor does not divide
         if tuple(picture.shape[1:]) != (height // f, width // f):
             size = _size(picture)
-            picture = _fit(picture, height // f, width // f, shrink=task.simulate)
-            mask = None if mask is None else _fit(mask, height // f, width // f, shrink=task.simulate)
+            picture = fit_to(picture, height // f, width // f, shrink=task.simulate)
+            mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
             how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
             notes.append(f"{how}, from {size} to {_size(picture)}")
     frame = _frame(task, picture, prior_shape)
     wanted = 1 if task.name == "colorize" and not task.simulate else channels
-    picture, note = _with_channels(picture, wanted)
+    picture, note = with_channels(picture, wanted)
     padded = frame.shrunk(f).pad(picture)
     if frame.pads:
         notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
@@ -198,7 +198,8 @@ def known_pixels(mask: Tensor, name: str = "the mask") -> Tensor:
     return known
 
 
-def _with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
+def with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
+    """The picture in so many channels, 1 or 3, and what is to be said of that."""
     if len(picture) == channels:
         return picture, []
     if len(picture) == 1:
@@ -208,8 +209,12 @@ def _with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
     return picture.mean(dim=0, keepdim=True), notes
 
 
-def _fit(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
-    """The centre of the picture, cropped to the wanted shape and, with ``shrink``, resampled to its size."""
+def fit_to(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
+    """The centre of the picture, cropped to the wanted shape and, with ``shrink``, resampled to its size.
+
+    Raises:
+        ImageError: the picture is smaller.
+    """
     rows, columns = picture.shape[1:]
     if rows < height or columns < width:
         raise ImageError(f"the picture is too small to fit: {_size(picture)} where {width}×{height} is needed")

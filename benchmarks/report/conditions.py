@@ -79,13 +79,16 @@ def command(report: Report) -> tuple[str, list[str]]:
     config = report.config
     known, open_ = str(config.get("command", "COMMAND")), list[str]()
     words = ["restore-bench", known]
-    for name in _list(config.get("data")) or ["DATA"]:
+    if "reference statistics" in config:
+        words += ["--reference-stats", str(config["reference statistics"])]
+    for name in _list(config.get("data")) or ([] if "reference statistics" in config else ["DATA"]):
         words += ["--data", str(name)]
     words += ["--prior", str(config.get("prior", "PRIOR"))]
-    words += ["--tasks", ",".join(_tasks(report))]
+    words += [] if known == "generate" else ["--tasks", ",".join(_tasks(report))]
     words += _spent(known, config, open_)
     words += ["--fit"] if config.get("fit") else []
-    words += ["--limit", str(max(s.images + len(s.failed) for s in report.summaries))]
+    count = str(max(s.images + len(s.failed) for s in report.summaries))
+    words += ["--samples", count, *_drawn(config, open_)] if known == "generate" else ["--limit", count]
     words += ["--batch", str(config["batch"])] if "batch" in config else []
     words += ["--device", str(config["device"])] if "device" in config else []
     words += ["--precision", _precision(config, open_)]
@@ -116,6 +119,20 @@ def _tasks(report: Report) -> list[str]:
     return [*(name for name in asked if name in there), *(name for name in there if name not in asked)]
 
 
+def _drawn(config: dict[str, Any], open_: list[str]) -> list[str]:
+    """Options of ``generate`` alone."""
+    words = ["--seed", str(config.get("seed", 0))]
+    for name in ("guidance", "clip"):
+        words += [f"--{name}", str(config[name])] if config.get(name) is not None else []
+    classes = _list(config.get("classes"))
+    words += ["--classes", ",".join(map(str, classes))] if classes not in ([], ["all"]) else []
+    if config.get("prompts"):
+        words += ["--prompts", "FILE"]
+        open_.append(f"the prompts' SHA-256, joined by line ends, is {config['prompts']}")
+    open_.append(f"the reference had {config.get('reference pictures')} pictures (--limit)")
+    return words
+
+
 def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
     """Options that say how evaluations are spent."""
     allocations = [run[1] for run in _list(config.get("runs")) if isinstance(run, list) and len(run) > 1]
@@ -128,6 +145,10 @@ def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
         for other in (a for a in allocations if a not in equal):
             words += ["--allocation", ",".join(map(str, other))]
         return words
+    if known == "generate":
+        lists = {name: ",".join(map(str, _list(config.get(name)))) for name in ("totals", "splits", "dpm")}
+        words = [part for name, numbers in lists.items() if numbers for part in (f"--{name}", numbers)]
+        return [*words, "--inner", str(config.get("inner", "ddim"))]
     if known != "consistency":  # which has runs of its own
         open_.append("how evaluations were spent stands in the table of runs")
     return []

@@ -13,6 +13,7 @@ from benchmarks.report.conditions import command, conditions, failures
 from benchmarks.report.grids import grid
 from benchmarks.report.markup import Markup, element, joined
 from benchmarks.report.reading import Report, curves, metrics_of, read
+from benchmarks.report.samples import samples_grid
 from benchmarks.report.style import PAGE
 from benchmarks.report.tables import areas, seconds, values
 from benchmarks.summary import TaskSummary
@@ -63,12 +64,18 @@ def render(report: Report) -> str:
 
 
 def _named(report: Report) -> str:
-    return f"{report.config.get('command', 'results')} on {', '.join(s.task for s in report.summaries)}"
+    command, tasks = report.config.get("command", "results"), [summary.task for summary in report.summaries]
+    return "nested and vanilla generation" if _generated(report) else f"{command} on {', '.join(tasks)}"
+
+
+def _generated(report: Report) -> bool:
+    """Whether pictures were drawn from nothing, and not restored."""
+    return report.config.get("command") == "generate"
 
 
 def _body(report: Report) -> list[Markup]:
     compared = beside(report)
-    enclosed = areas(report.summaries) if report.config.get("command") == "anytime" else Markup()
+    enclosed = areas(report.summaries) if report.config.get("command") in ("anytime", "generate") else Markup()
     failed = failures(report)
     sections = [("paper", "Beside the paper's Table 2", joined(_comparable(report), compared))] if compared else []
     if enclosed:
@@ -95,8 +102,9 @@ def _lede(report: Report) -> list[Markup]:
     images = f"{few[0]:,}" if len(few) == 1 else f"{few[0]:,} to {few[-1]:,}"
     data = config.get("data")
     shape = config.get("image shape")
-    told = f"{images} picture{'' if few == [1] else 's'}"
-    told += f" of {', '.join(map(str, data))}" if isinstance(data, list) else ""
+    told = f"{images} {'sample' if _generated(report) else 'picture'}{'' if few == [1] else 's'}"
+    if isinstance(data, list) and data:
+        told += f" {'against' if _generated(report) else 'of'} {', '.join(map(str, data))}"
     told += f" at {shape[-1]} × {shape[-2]}" if isinstance(shape, list) and len(shape) > 1 else ""
     told += f", prior {config['prior']}" if "prior" in config else ""
     told += f", η = {config['eta']}" if "eta" in config else ""
@@ -127,7 +135,7 @@ def _comparable(report: Report) -> Markup:
 def _task(report: Report, summary: TaskSummary) -> Markup:
     """Pictures, curves and tables of one task."""
     metrics = metrics_of(summary)
-    parts = [grid(report, summary)]
+    parts = [samples_grid(report, summary) if _generated(report) else grid(report, summary)]
     drawn = [
         element(
             "figure",
@@ -139,7 +147,8 @@ def _task(report: Report, summary: TaskSummary) -> Markup:
     parts.append(element("div", *drawn, class_="charts"))
     kinds = list(dict.fromkeys(look.kind for look in summary.means))
     parts.append(_key(kinds))
-    told = f"Means over {summary.images:,} pictures, ± their standard deviation; the best of a row is bold."
+    what = "samples" if _generated(report) else "pictures"
+    told = f"Means over {summary.images:,} {what}, ± their standard deviation; the best of a row is bold."
     parts.append(element("p", told))
     parts.append(element("div", *(values(summary, metric) for metric in metrics), class_="tables"))
     return joined(*parts)

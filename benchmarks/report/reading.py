@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks import paper
 from benchmarks.metrics.features import FeatureSpace
+from benchmarks.metrics.statistics import Statistics
+from benchmarks.reference import FILE as REFERENCE
 from benchmarks.results import Results
 from benchmarks.runs import KINDS
 from benchmarks.summary import TaskSummary, summarise
@@ -54,7 +56,8 @@ KNOWN = (
     Metric("psnr", "PSNR, dB", "higher", 2),
     Metric("ssim", "SSIM", "higher", 3),
     Metric("lpips", "LPIPS", "lower", 3),
-    Metric("rmse_to_final", "RMSE to the run's own final picture", "lower", 3, significant=True),
+    Metric("clip", "CLIP score", "higher", 2),
+    Metric("rmse_to_final", "RMSE to the run's own final picture, [0, 1] units", digits=4),
     Metric("lpips_to_final", "LPIPS to the run's own final picture", "lower", 3, significant=True),
 )
 """Metrics whose meaning is known; others are shown under their own names, without a best."""
@@ -79,7 +82,7 @@ def read(folder: Path) -> Report:
     """Read everything but features and pictures into memory.
 
     Raises:
-        OutputError: it is no results folder, is empty, or damaged.
+        OutputError: it is no results folder, is empty, or damaged. MetricError: its reference is.
     """
     results = Results.open(folder)
     tasks = sorted(results.tasks(), key=_task_rank)
@@ -87,7 +90,8 @@ def read(folder: Path) -> Report:
         raise OutputError(f"{folder} holds no measured pictures yet; run its command again to go on")
     try:
         space = _space(results.config.get("features"))
-        summaries = tuple(summarise(results, task, space) for task in tasks)
+        reference = _reference(folder / REFERENCE)
+        summaries = tuple(summarise(results, task, space, reference) for task in tasks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutputError(f"{folder} holds a file that is not as restore-bench writes it ({error!r})") from None
     return Report(results, space, summaries)
@@ -97,6 +101,11 @@ def _task_rank(task: str) -> tuple[int, str]:
     """The paper's tasks in its order, then others."""
     known = list(paper.TASKS)
     return (known.index(task) if task in known else len(known), task)
+
+
+def _reference(file: Path) -> Statistics | None:
+    """Of real pictures, which samples were compared with; None where pictures have originals."""
+    return Statistics.load(file) if file.is_file() else None
 
 
 def _space(told: Any) -> FeatureSpace | None:

@@ -63,20 +63,31 @@ def _spread(summary: TaskSummary, line: Line, nfe: int, metric: Metric) -> str:
 
 
 def areas(summaries: Sequence[TaskSummary]) -> Markup:
-    """What the curves of the log distance enclose, by task and run (the paper's Appendix A); empty without any."""
+    """What the curves of the log distance enclose, by task and run (the paper's Appendix A); empty without any.
+
+    Runs of other totals have a row of their own: their areas cannot be compared.
+    """
     rows, lines = [], dict[Line, None]()
     told: list[tuple[str, dict[Line, float]]] = []
     for summary in summaries:
         name = next((distance.name for distance in summary.distances.values()), None)
         if name is None:
             continue
-        enclosed = {
-            line: area(list(curve), list(curve.values()))
+        found = {
+            line: curve
             for line, curve in curves(summary, Metric(name, name)).items()
             if line[1] != "newest" and len(curve) > 2 and min(curve.values()) > 0
         }
-        told.append((f"{summary.task}, {name}", enclosed))
-        lines |= dict.fromkeys(enclosed)
+        totals = sorted({max(curve) for curve in found.values()})
+        for total in totals:
+            enclosed = {
+                line: area(list(curve), list(curve.values()))
+                for line, curve in found.items()
+                if max(curve) == total
+            }
+            of = f", {total} evaluations" if len(totals) > 1 else ""
+            told.append((f"{summary.task}, {name}{of}", enclosed))
+        lines |= dict.fromkeys(found)
     if not lines:
         return Markup()
     shown = Metric("area", "Area under the curve of the log distance", "lower", 2)
