@@ -86,7 +86,7 @@ def command(report: Report) -> tuple[str, list[str]]:
     words += ["--batch", str(config["batch"])] if "batch" in config else []
     words += ["--device", str(config["device"])] if "device" in config else []
     words += ["--precision", _precision(config, open_)]
-    if known != "table2":  # which pins η and η_b
+    if known not in ("table2", "compare"):  # which pin η and η_b
         words += [f"--{name.replace('_', '-')}={config[name]}" for name in ("eta", "eta_b") if name in config]
     if config.get("lpips"):
         open_.append("LPIPS needs AlexNet's weights: downloaded, or given by --lpips-weights")
@@ -125,6 +125,9 @@ def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
         for other in (a for a in allocations if a not in equal):
             words += ["--allocation", ",".join(map(str, other))]
         return words
+    if known == "compare":
+        asked = {name: config[name] for name in ("nfe", "outer", "sigma") if name in config}
+        return [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     open_.append("how evaluations were spent stands in the table of runs")
     return []
 
