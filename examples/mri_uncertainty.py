@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from deepinv.metric import PSNR
+from deepinv.loss.metric import PSNR
 from deepinv.physics import MRI, GaussianNoise
 from deepinv.physics.generator import GaussianMaskGenerator
 from scipy.stats import t as student
