@@ -82,6 +82,19 @@ class NoiseSchedule:
         values = ((1 - alpha_bar) / alpha_bar).sqrt()
         return values if values.ndim else float(values)
 
+    def level(self, sigma: Tensor) -> Tensor:
+        """The level, between whole ones too, whose σ_k is σ: linear in log σ, and from 1 to K for any σ > 0.
+
+        Args:
+            sigma: any shape, on the scale of the images, above 0.
+
+        Returns:
+            float64, shaped as ``sigma``, on its device.
+        """
+        known = self.sigma(range(1, self.K + 1)).log().numpy()
+        wanted = sigma.detach().double().cpu().log().numpy()
+        return torch.as_tensor(np.interp(wanted, known, np.arange(1, self.K + 1))).to(sigma.device)
+
     def steps(self, k: int, n: int, spacing: Spacing = "linspace") -> tuple[int, ...]:
         """The falling levels at which a run of n steps from level k evaluates the network; then it lands on 0.
 

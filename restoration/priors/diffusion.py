@@ -89,11 +89,29 @@ class DiffusionPrior:
     def denoise(self, x_k: Tensor, k: int) -> Tensor:
         """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k = 1 … K; one network evaluation."""
         alpha_bar = self.schedule.alpha_bar(k)
-        signal, spread = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        return self._estimate(x_k, k - 1, math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar))
+
+    def denoise_at(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """x̂₀ (B, C, H, W), unclipped, from x = x₀ + σ ε with any noise, and with gradients; one evaluation.
+
+        ᾱ = 1/(1 + σ²) is σ's own; the network is told the level between two whole ones at which log σ lies
+        (timesteps are sinusoids to it), or the lowest or highest that it knows.
+
+        Args:
+            x: variance exploding, on the [-1, 1] scale.
+            sigma: (B,), above 0, on the [-1, 1] scale.
+        """
+        alpha_bar = 1 / (1 + sigma.double() ** 2)
+        signal, spread = (part.sqrt().to(x).reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
+        return self._estimate(signal * x, (self.schedule.level(sigma) - 1).float(), signal, spread)
+
+    def _estimate(
+        self, x_k: Tensor, timestep: int | Tensor, signal: float | Tensor, spread: float | Tensor
+    ) -> Tensor:
         labels = None
         if self.class_label is not None:
             labels = torch.full((len(x_k),), self.class_label, device=x_k.device)
-        sample: Tensor = self.network(x_k.to(self.network.dtype), k - 1, class_labels=labels).sample
+        sample: Tensor = self.network(x_k.to(self.network.dtype), timestep, class_labels=labels).sample
         output = sample[:, : self.image_shape[0]].float().contiguous()
         if self.prediction == "epsilon":
             return (x_k - spread * output) / signal

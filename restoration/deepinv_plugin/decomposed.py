@@ -1,0 +1,105 @@
+"""Any deepinv physics that knows its singular value decomposition, as an operator of ours."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+from deepinv.physics import DecomposablePhysics, ZeroNoise
+from torch import Tensor
+
+from degradations import SVDOperator
+from degradations.operator import Index
+
+
+class Decomposed(SVDOperator):
+    """A = U diag(mask) Vᵀ by the physics' own U and V, which are copied as they are now.
+
+    Signs of its mask go into U. Measurements of fewer than three dimensions get ones behind: (C, m) is (C, m, 1).
+
+    Args:
+        physics: with an orthonormal V between images and a spectral domain of as many real numbers.
+        image_shape: (C, H, W) of one image.
+
+    Raises:
+        ValueError: no mask yet, or a spectral domain that is complex or of another size than the image.
+    """
+
+    signs: Tensor | None
+
+    def __init__(self, physics: DecomposablePhysics, image_shape: Sequence[int]) -> None:
+        name = type(physics).__name__
+        if physics.mask is None:
+            raise ValueError(f"{name} has no mask yet: set it with physics.update(mask=...)")
+        bases = copied(physics)
+        mask = torch.as_tensor(bases.mask).detach()
+        if not mask.is_floating_point():
+            mask = mask if mask.is_complex() else mask.to(torch.get_default_dtype())
+        image = torch.zeros(1, *image_shape, dtype=mask.real.dtype, device=mask.device)
+        spectrum = bases.V_adjoint(image)
+        if spectrum.is_complex() or mask.is_complex():
+            raise ValueError(f"{name} must have a real spectral domain: its V_adjoint or mask is complex")
+        if spectrum.numel() != image.numel():
+            raise ValueError(
+                f"{name} must have a V with as many columns as the image has values, {image.numel()}: it has "
+                f"{spectrum.numel()} (an economic basis), and how to complete it is not known"
+            )
+        values = (mask * torch.ones_like(spectrum)).reshape(-1, *image_shape)
+        values = values[0] if len(values) == 1 else values
+        measured = bases.U(spectrum).shape[1:]
+        padded = (*measured, 1, 1)[:3] if len(measured) <= 3 else (math.prod(measured), 1, 1)
+        super().__init__(image_shape, padded, values.abs())
+        self.register_buffer("signs", values.sign() if bool((values < 0).any()) else None)
+        self.bases = bases
+        self._spectral, self._measured = tuple(spectrum.shape[1:]), tuple(measured)
+
+    def Vt(self, x: Tensor) -> Tensor:
+        z: Tensor = self.bases.V_adjoint(x)
+        return z.reshape(x.shape)
+
+    def V(self, z: Tensor) -> Tensor:
+        x: Tensor = self.bases.V(z.reshape(len(z), *self._spectral))
+        return x.reshape(z.shape)
+
+    def Ut(self, y: Tensor) -> Tensor:
+        z: Tensor = self.bases.U_adjoint(y.reshape(len(y), *self._measured))
+        return self._signed(z.reshape(len(y), *self.image_shape))
+
+    def U(self, z: Tensor) -> Tensor:
+        y: Tensor = self.bases.U(self._signed(z).reshape(len(z), *self._spectral))
+        return y.reshape(len(z), *self.measurement_shape)
+
+    def _signed(self, z: Tensor) -> Tensor:
+        return z * (self.singular_values > 0 if self.signs is None else self.signs)
+
+    @property
+    def batch_size(self) -> int | None:
+        return len(self.singular_values) if self.singular_values.ndim == 4 else None
+
+    def take(self, index: Index) -> Decomposed:
+        if self.batch_size is None:
+            return self
+        chosen = [index] if isinstance(index, int) else index
+        taken = copy.deepcopy(self)
+        taken.singular_values = self.singular_values[chosen]
+        taken.signs = None if self.signs is None else self.signs[chosen]
+        return taken
+
+
+def copied(physics: DecomposablePhysics) -> DecomposablePhysics:
+    """A copy without noise and random generators: the original may be moved and updated, and clone() is slow."""
+    generators = [
+        value
+        for module in physics.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Generator)
+    ]
+    copy_: DecomposablePhysics = copy.deepcopy(physics, {id(generator): generator for generator in generators})
+    copy_.noise_model = ZeroNoise()
+    for module in copy_.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, torch.Generator):
+                setattr(module, name, None)
+    return copy_.requires_grad_(False)

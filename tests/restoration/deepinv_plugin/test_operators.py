@@ -1,0 +1,214 @@
+"""deepinv's physics as operators of ours: the same A, in bases that keep every promise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from deepinv.physics import (
+    MRI,
+    Blur,
+    BlurFFT,
+    Decolorize,
+    DecomposablePhysics,
+    Demosaicing,
+    Denoising,
+    Downsampling,
+    GaussianNoise,
+    Inpainting,
+    Physics,
+    SinglePixelCamera,
+    Tomography,
+)
+
+from degradations import Colorization, SuperResolution, SVDOperator, check_operator
+from restoration.deepinv_plugin import as_physics, from_physics
+
+
+def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def mask(*shape: int, seed: int = 0) -> torch.Tensor:
+    return (uniform(*shape, seed=seed) < 0.5).float()
+
+
+class Flipped(DecomposablePhysics):
+    """A physics of a user's own: rows upside down, weights of both signs, one measured value more than pixels."""
+
+    def __init__(self) -> None:
+        super().__init__(mask=torch.tensor([2.0, -0.5, 0.0, 1.0]).reshape(1, 1, 1, 4), img_size=(2, 3, 4))
+
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(-2)
+
+    def V(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flip(-2)
+
+    def U(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x.flatten(1), torch.zeros(len(x), 1).to(x)], dim=1)
+
+    def U_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :-1].reshape(-1, 2, 3, 4)
+
+
+def physics() -> dict[str, tuple[Physics, tuple[int, int, int]]]:
+    blurs = uniform(3, 1, 3, 3)
+    return {
+        "denoising": (Denoising(GaussianNoise(0.1)), (3, 8, 6)),
+        "inpainting": (Inpainting((3, 8, 6), mask(8, 6).expand(3, 8, 6)), (3, 8, 6)),
+        "inpainting, drawn": (Inpainting((3, 8, 6), 0.5, rng=torch.Generator().manual_seed(0)), (3, 8, 6)),
+        "inpainting, a mask an image": (Inpainting((3, 8, 6), mask(4, 3, 8, 6)), (3, 8, 6)),
+        "demosaicing": (Demosaicing((8, 6)), (3, 8, 6)),
+        "mri, complex": (MRI(mask(8, 6)), (2, 8, 6)),
+        "mri, complex, a mask an image": (MRI(mask(4, 1, 8, 6)), (2, 8, 6)),
+        "mri, real": (MRI(mask(8, 6)), (1, 8, 6)),
+        "mri, real, odd": (MRI(mask(7, 5)), (1, 7, 5)),
+        "mri, real, columns": (MRI(mask(6).expand(8, 6)), (1, 8, 6)),
+        "mri, real, a mask an image": (MRI(mask(4, 1, 8, 6)), (1, 8, 6)),
+        "single pixel": (SinglePixelCamera(20, (2, 8, 4)), (2, 8, 4)),
+        "single pixel, zig-zag": (SinglePixelCamera(20, (2, 8, 8), ordering="zig_zag"), (2, 8, 8)),
+        "single pixel, dense": (SinglePixelCamera(20, (2, 8, 6), fast=False), (2, 8, 6)),
+        "single pixel, dense, more than pixels": (SinglePixelCamera(60, (2, 8, 6), fast=False), (2, 8, 6)),
+        "blur": (BlurFFT((3, 8, 6), blurs[:1]), (3, 8, 6)),
+        "blur, odd": (BlurFFT((3, 7, 5), blurs[:1]), (3, 7, 5)),
+        "blur of zeros": (BlurFFT((1, 8, 6), torch.full((1, 1, 4, 2), 1 / 8)), (1, 8, 6)),
+        "blur, a filter a channel": (BlurFFT((3, 8, 6), blurs.reshape(1, 3, 3, 3)), (3, 8, 6)),
+        "blur, a filter an image": (BlurFFT((3, 8, 6), blurs), (3, 8, 6)),
+        "grey": (Decolorize(), (3, 8, 6)),
+        "grey, flat": (Decolorize(srf="flat"), (3, 8, 6)),
+        "one's own": (Flipped(), (2, 3, 4)),
+        "ours": (as_physics(SuperResolution((3, 8, 6), 2)), (3, 8, 6)),
+    }
+
+
+CASES = [pytest.param(*case, id=name) for name, case in physics().items()]
+
+
+@pytest.mark.parametrize(("theirs", "shape"), CASES)
+def test_check_operator_passes(theirs: Physics, shape: tuple[int, int, int]) -> None:
+    check_operator(from_physics(theirs, shape).double())
+
+
+@pytest.mark.parametrize(("theirs", "shape"), CASES)
+def test_it_measures_what_the_physics_measures(theirs: Physics, shape: tuple[int, int, int]) -> None:
+    operator = from_physics(theirs, shape)
+    x = uniform(operator.batch_size or 2, *shape, seed=1)
+    seen = torch.cat([x, torch.zeros_like(x)], dim=1) if isinstance(theirs, MRI) and shape[0] == 1 else x
+    # float32 rounding of at most a few hundred terms near 1
+    torch.testing.assert_close(operator(x).flatten(1), theirs.A(seen).flatten(1), atol=5e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["inpainting", "mri, real", "blur", "mri, complex", "single pixel, dense"])
+def test_singular_values_are_those_of_the_matrix(name: str) -> None:
+    theirs, shape = physics()[name]
+    operator = from_physics(theirs, shape).double()
+    count = shape[0] * shape[1] * shape[2]
+    matrix = operator(torch.eye(count, dtype=torch.float64).reshape(count, *shape)).flatten(1).mT
+    wanted = torch.linalg.svdvals(matrix)
+    ours = operator.singular_values.expand(shape).flatten().sort(descending=True).values
+    # singular values are stored in float32
+    torch.testing.assert_close(ours[: len(wanted)], wanted[:count], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in physics().items() if "an image" in name])
+def test_one_image_of_a_batch_is_taken(name: str) -> None:
+    theirs, shape = physics()[name]
+    operator = from_physics(theirs, shape)
+    assert operator.batch_size is not None
+    x = uniform(operator.batch_size, *shape, seed=1)
+    for i in (0, 2):
+        # one image and several go through the same transforms; only their order of summation may differ
+        torch.testing.assert_close(operator.take(i)(x[i : i + 1]), operator(x)[i : i + 1], atol=1e-6, rtol=0)
+    assert operator.take([2, 0]).batch_size == 2
+
+
+def test_a_real_image_is_heard_twice_where_both_opposite_frequencies_are_kept() -> None:
+    """Noise of a pair's two measurements averages: s² is 1 with both, ½ with one, 0 with none."""
+    kept = torch.zeros(4, 4)
+    kept[2, 2] = 1  # k = 0, its own opposite
+    kept[2, 3] = kept[2, 1] = 1  # k and −k
+    kept[3, 3] = 1  # k without −k
+    s = from_physics(MRI(kept), (1, 4, 4)).singular_values
+    values, counts = s.square().unique(return_counts=True)
+    torch.testing.assert_close(values, torch.tensor([0, 0.5, 1]))  # squares of float32 roots
+    assert counts.tolist() == [11, 2, 3]
+
+
+def test_colorize_is_our_own_operator_with_their_weights() -> None:
+    theirs = Decolorize()
+    operator = from_physics(theirs, (3, 4, 4))
+    assert isinstance(operator, Colorization)
+    assert operator.weights.equal(theirs.srf.flatten())
+
+
+def test_later_updates_of_the_physics_do_not_reach_the_operator() -> None:
+    theirs = Inpainting((1, 4, 4), mask(1, 4, 4))
+    operator = from_physics(theirs)
+    before = operator(torch.ones(1, 1, 4, 4))
+    theirs.update(mask=torch.ones(1, 1, 4, 4))
+    assert operator(torch.ones(1, 1, 4, 4)).equal(before)
+    operator.double()
+    assert theirs.mask.dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:At least one input physics is a DecomposablePhysics:UserWarning")
+@pytest.mark.filterwarnings("ignore:You are composing two physics objects:UserWarning")
+def test_physics_without_a_decomposition_are_refused_by_name() -> None:
+    composed = Blur(torch.ones(1, 1, 3, 3)) * Denoising(GaussianNoise(0.1))
+    with pytest.raises(TypeError, match=r"ComposedLinearPhysics has no singular value decomposition: .*DPS"):
+        from_physics(composed, (1, 8, 8))
+    with pytest.raises(TypeError, match=r"Downsampling has no .*SuperResolution"):
+        from_physics(Downsampling((1, 8, 8), filter=None), (1, 8, 8))
+    with pytest.raises(TypeError, match=r"Blur has no .*BlurFFT"):
+        from_physics(Blur(torch.ones(1, 1, 3, 3)), (1, 8, 8))
+    with pytest.raises(TypeError, match=r"Tomography has no singular value decomposition"):
+        from_physics(Tomography(angles=4, img_width=8, normalize=True), (1, 8, 8))
+
+
+class Stretched(Flipped):
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x.flip(-2)
+
+
+class Economic(Flipped):
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1]
+
+
+class Elsewhere(Flipped):
+    def A(self, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        return super().A(x) + self.U(x)
+
+
+class Complex(Flipped):
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.fft.fft2(x, norm="ortho")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "shape", "message"),
+    [
+        (Stretched(), None, "Stretched must have an orthonormal V"),
+        (Economic(), None, "with as many columns as the image has values, 24: it has 12"),
+        (Elsewhere(), None, "Elsewhere must have an A that is U diag"),
+        (Complex(), None, "must have a real spectral domain"),
+        (Denoising(GaussianNoise(0.1)), None, "image_shape must be given for Denoising"),
+        (Inpainting((1, 4, 4)), None, "Inpainting has no mask yet"),
+        (BlurFFT((1, 4, 4)), None, "BlurFFT has no filter yet"),
+        (Inpainting((1, 4, 4), uniform(1, 4, 4)), None, "mask of 0 and 1"),
+        (Inpainting((1, 4, 4), mask(1, 4, 4)), (3, 4, 4), r"that of Inpainting, \(1, 4, 4\): got \(3, 4, 4\)"),
+        (MRI(mask(4, 4)), (3, 4, 4), r"\(2, 4, 4\) or, of real images, \(1, 4, 4\): got \(3, 4, 4\)"),
+        (MRI(mask(2, 4, 4)), (1, 4, 4), "same for real and imaginary parts"),
+        (as_physics(SuperResolution((1, 4, 4), 2)), (3, 4, 4), r"that of SVDPhysics, \(1, 4, 4\)"),
+    ],
+)
+def test_what_cannot_be_used_is_told(theirs: Physics, shape: tuple[int, int, int] | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_physics(theirs, shape)
+
+
+def test_ours_come_back_as_they_were() -> None:
+    ours = SuperResolution((3, 8, 8), 4)
+    back: SVDOperator = from_physics(as_physics(ours))
+    assert type(back) is SuperResolution
+    assert back is not ours

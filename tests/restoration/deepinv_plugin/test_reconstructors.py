@@ -1,0 +1,227 @@
+"""Our samplers inside deepinv: units, noise, seeds, previews, and its own test loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import deepinv
+import pytest
+import torch
+from deepinv.loss.metric import PSNR
+from deepinv.models import Reconstructor
+from deepinv.physics import (
+    MRI,
+    BlurFFT,
+    Denoising,
+    GaussianNoise,
+    Inpainting,
+    Physics,
+    PoissonNoise,
+    SinglePixelCamera,
+    Tomography,
+    ZeroNoise,
+)
+
+import degradations
+from degradations import Measurement, SuperResolution
+from restoration import GaussianPrior, Restorer
+from restoration.deepinv_plugin import DDRM, NestedDDRM, as_denoiser, as_physics
+
+SHAPE = (1, 4, 4)
+
+
+def prior(shape: tuple[int, int, int] = SHAPE) -> GaussianPrior:
+    count = shape[0] * shape[1] * shape[2]
+    i = torch.arange(float(count))
+    return GaussianPrior(torch.zeros(shape), 0.1 * torch.exp(-(i[:, None] - i).abs() / 4))
+
+
+def uniform(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def inpainting(sigma: float | torch.Tensor | None = None) -> Inpainting:
+    noise = ZeroNoise() if sigma is None else GaussianNoise(sigma)
+    return Inpainting(SHAPE, (uniform(*SHAPE, seed=1) < 0.5).float(), noise_model=noise)
+
+
+def ours(physics: Physics, y: torch.Tensor, sigma: float) -> Measurement:
+    return Measurement(y, degradations.Inpainting(SHAPE, physics.mask[0]), sigma)
+
+
+def test_they_are_reconstructors() -> None:
+    assert isinstance(NestedDDRM(prior()), Reconstructor)
+    assert isinstance(DDRM(prior()), Reconstructor)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.1])
+def test_the_result_is_that_of_our_own_restorer(sigma: float) -> None:
+    physics = inpainting(sigma or None)
+    y = physics.A(uniform(2, *SHAPE))
+    x = NestedDDRM(prior(), 2, 3)(y, physics, seed=5)
+    wanted = Restorer(prior()).restore(ours(physics, y, sigma), outer=2, inner=3, seeds=[5, 6]).image
+    assert x.equal(wanted)
+    plain = DDRM(prior(), 6)(y, physics, seed=5)
+    wanted = Restorer(prior()).restore(ours(physics, y, sigma), outer=2, inner=3, vanilla=True, seeds=[5, 6]).image
+    assert plain.equal(wanted)
+
+
+@pytest.mark.parametrize(
+    ("physics", "shape"),
+    [
+        (inpainting(), SHAPE),
+        (SinglePixelCamera(8, SHAPE), SHAPE),
+        (SinglePixelCamera(8, SHAPE, fast=False), SHAPE),
+        (BlurFFT(SHAPE, torch.tensor([[[[0.2, 0.5], [0.2, 0.1]]]])), SHAPE),
+        (MRI((uniform(4, 4) < 0.5).float()), (2, 4, 4)),
+        (MRI((uniform(4, 4) < 0.5).float()), SHAPE),
+        (as_physics(SuperResolution(SHAPE, 2)), SHAPE),
+    ],
+    ids=["inpainting", "single pixel", "dense patterns", "blur", "complex MRI", "real MRI", "SR2"],
+)
+def test_a_noiseless_result_reproduces_the_measurement(physics: Physics, shape: tuple[int, int, int]) -> None:
+    truth = 0.5 + 0.02 * (uniform(2, *shape) - 0.5)  # so flat that a result in [0, 1] needs no clamping
+    flat = GaussianPrior(torch.zeros(shape), 1e-3 * torch.eye(truth[0].numel()))
+
+    def measure(x: torch.Tensor) -> torch.Tensor:
+        real = isinstance(physics, MRI) and x.shape[1] == 1
+        result: torch.Tensor = physics.A(torch.cat([x, torch.zeros_like(x)], dim=1) if real else x)
+        return result
+
+    y = measure(truth)
+    x = NestedDDRM(flat, 2, 3)(y, physics, seed=0)
+    assert x.shape == truth.shape
+    assert 0 < float(x.min()) < float(x.max()) < 1
+    # float32, with singular values down to 0.1 and k-space values up to 2
+    torch.testing.assert_close(measure(x), y, atol=2e-5, rtol=0)
+
+
+def test_the_prior_draws_what_was_not_measured_towards_its_mean() -> None:
+    sharp = GaussianPrior(torch.full(SHAPE, -0.5), 1e-8 * torch.eye(16))
+    x = NestedDDRM(sharp, 2, 3)(torch.full((1, *SHAPE), 0.7), Denoising(GaussianNoise(0.1)), seed=0)
+    # the prior is 5e-5 wide in [0, 1]; 0.25 is −0.5 on its own scale
+    torch.testing.assert_close(x, torch.full((1, *SHAPE), 0.25), atol=1e-3, rtol=0)
+
+
+def test_each_image_has_its_own_sigma_and_seed() -> None:
+    sigma = torch.tensor([0.05, 0.4])
+    y, model = uniform(2, *SHAPE), NestedDDRM(prior(), 2, 3)
+    for model_sigma in (sigma, sigma.reshape(2, 1, 1, 1)):
+        together = model(y, Denoising(GaussianNoise(model_sigma)), seed=7)
+        for i in range(2):
+            alone = model(y[i : i + 1], Denoising(GaussianNoise(float(sigma[i]))), seed=7 + i)
+            # float32: sums over a batch may be ordered otherwise
+            torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=0)
+    assert model(y, Denoising(GaussianNoise(sigma)), seed=[7, 8]).equal(together)
+
+
+def test_seed_0_is_a_seed_and_no_seed_is_drawn() -> None:
+    physics, model = inpainting(0.1), NestedDDRM(prior(), 2, 3)
+    y = physics.A(uniform(1, *SHAPE))
+    assert model(y, physics, seed=0).equal(model(y, physics, seed=0))
+    assert not model(y, physics, seed=0).equal(model(y, physics, seed=1))
+    assert not model(y, physics).equal(model(y, physics))
+
+
+def test_y_and_the_global_random_state_are_not_touched() -> None:
+    physics = inpainting(0.1)
+    y = physics.A(uniform(2, *SHAPE))
+    before, state = y.clone(), torch.get_rng_state()
+    NestedDDRM(prior(), 2, 3)(y, physics)
+    list(NestedDDRM(prior(), 2, 3).iterate(y, physics, seed=0))
+    assert y.equal(before)
+    assert torch.get_rng_state().equal(state)
+
+
+def test_previews_are_completed_outer_steps_and_of_a_plain_run_every_evaluation() -> None:
+    physics = inpainting(0.1)
+    y = physics.A(uniform(1, *SHAPE))
+    seen: list[tuple[int, torch.Tensor]] = []
+    x, previews = NestedDDRM(prior(), allocation=(4, 3, 2))(
+        y, physics, seed=0, get_trajectory=True, callback=lambda nfe, x0: seen.append((nfe, x0))
+    )
+    assert [nfe for nfe, _ in seen] == list(range(1, 10))
+    assert len(previews) == 3
+    assert previews[-1].equal(x)
+    for preview, nfe in zip(previews, (4, 7, 9), strict=True):
+        assert preview.equal(seen[nfe - 1][1])
+    plain, previews = DDRM(prior(), 5)(y, physics, seed=0, get_trajectory=True)
+    assert len(previews) == 5
+    assert previews[-1].equal(plain)
+    assert all(float(p.min()) >= 0 and float(p.max()) <= 1 for p in previews)
+
+
+def test_iterating_yields_every_evaluation_and_may_be_left() -> None:
+    physics, model = inpainting(0.1), NestedDDRM(prior(), 2, 3)
+    y = physics.A(uniform(1, *SHAPE))
+    steps = list(model.iterate(y, physics, seed=0))
+    assert [nfe for nfe, _ in steps] == [1, 2, 3, 4, 5, 6]
+    assert steps[-1][1].equal(model(y, physics, seed=0))
+    for nfe, _ in model.iterate(y, physics, seed=0):
+        if nfe == 2:
+            break
+    assert nfe == 2
+
+
+def test_a_callback_that_returns_true_ends_the_run_with_the_newest_completed_image() -> None:
+    physics, model = inpainting(0.1), NestedDDRM(prior(), 2, 3)
+    y = physics.A(uniform(1, *SHAPE))
+    steps = dict(model.iterate(y, physics, seed=0))
+    assert model(y, physics, seed=0, callback=lambda nfe, _: nfe == 4).equal(steps[3])
+
+
+def test_results_come_in_the_measurements_dtype_and_carry_no_gradient() -> None:
+    y = uniform(1, *SHAPE).double().requires_grad_()
+    x = NestedDDRM(prior(), 2, 3)(y, Denoising(GaussianNoise(0.1)), seed=0)
+    assert x.dtype == torch.float64
+    assert not x.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:The tuple format for dataset outputs is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:non_blocking_transfers=True can only be used:UserWarning")
+def test_it_runs_in_deepinvs_test_loop() -> None:
+    physics = inpainting(0.05)
+    truth = 0.5 + 0.3 * (uniform(4, *SHAPE) - 0.5)
+    pairs = torch.utils.data.TensorDataset(truth, physics.A(truth))
+    loader = torch.utils.data.DataLoader(pairs, batch_size=2)
+    results: dict[str, Any] = deepinv.test(
+        NestedDDRM(prior(), 2, 3), loader, physics, metrics=[PSNR()], verbose=False, show_progress_bar=False
+    )
+    # half the pixels are known to 0.05, and the others are within 0.15 of the prior's mean: 12 dB is far worse
+    assert results["PSNR"] > 12
+
+
+def test_the_prior_inside_as_denoiser_is_found_again() -> None:
+    physics = inpainting(0.1)
+    y = physics.A(uniform(1, *SHAPE))
+    assert DDRM(as_denoiser(prior()), 4)(y, physics, seed=0).equal(DDRM(prior(), 4)(y, physics, seed=0))
+
+
+def test_sigma_is_never_assumed() -> None:
+    y, model = uniform(2, *SHAPE), NestedDDRM(prior(), 2, 2)
+    poisson = Denoising(PoissonNoise(0.1))
+    with pytest.raises(ValueError, match="Denoising has PoissonNoise as its noise_model"):
+        model(y, poisson)
+    nothing = Denoising(GaussianNoise(0.1))
+    nothing.noise_model = None
+    with pytest.raises(ValueError, match="Denoising has no noise_model"):
+        model.iterate(y, nothing)
+    with pytest.raises(ValueError, match=r"one number, or one for each of 2 images: got 3"):
+        model(y, Denoising(GaussianNoise(torch.tensor([0.1, 0.2, 0.3]))))
+    wanted = model(y, Denoising(GaussianNoise(0.1)), seed=0)
+    # GaussianNoise keeps σ in float32
+    torch.testing.assert_close(model(y, poisson, seed=0, sigma=0.1), wanted, atol=1e-5, rtol=0)
+
+
+def test_other_wrong_arguments_are_told() -> None:
+    y, model = uniform(1, *SHAPE), NestedDDRM(prior())
+    with pytest.raises(TypeError, match="Tomography has no singular value decomposition"):
+        model(y, Tomography(angles=4, img_width=4, normalize=True))
+    with pytest.raises(ValueError, match="seeds must be a sequence of 1"):
+        model(y, Denoising(GaussianNoise(0.1)), seed=[1, 2])
+    with pytest.raises(ValueError, match="at least 1"):
+        NestedDDRM(prior(), 0, 10)
+    with pytest.raises(TypeError, match="denoiser must be a deepinv denoiser or a prior: got str"):
+        NestedDDRM("drunet")
+    with pytest.raises(ValueError, match="must be None for a prior"):
+        NestedDDRM(prior(), image_shape=SHAPE)
