@@ -14,6 +14,7 @@ from torch import Tensor
 from degradations import Measurement
 from restoration.errors import RestorationError
 from restoration.priors import DiffusionPrior
+from solvers import Prior
 
 if TYPE_CHECKING:
     from deepinv.physics import DecomposablePhysics
@@ -49,7 +50,7 @@ def told(measurement: Measurement, *, sigma_known: bool = True) -> DecomposableP
     return physics.to(measurement.y.device)
 
 
-def denoiser_of(prior: DiffusionPrior) -> Any:
+def denoiser_of(prior: Prior) -> Any:
     """The prior's network as a denoiser of images in [0, 1]."""
     from restoration.deepinv_plugin import as_denoiser
 

@@ -88,7 +88,9 @@ def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: P
     assert "| inpaint, σ = 0.05 | evaluations | PSNR ↑ dB | SSIM ↑ | s a picture | failed |" in out
     spent = {"A⁺y": 0, "one evaluation": 1, "DDRM": 4, "nested DDRM": 4, "deepinv DDRM": 4, "deepinv DiffPIR": 4}
     for name, nfe in spent.items():
-        assert re.search(rf"^\| {re.escape(name)} \| {nfe} \| [\d.]+ \| [-\d.]+ \| [\d.]+ \| 0 \|$", out, re.M), name
+        assert re.search(rf"^\| {re.escape(name)} \| {nfe} \| [\d.]+ \| [-\d.]+ \| [\d.]+ \| 0 \|$", out, re.M), (
+            name
+        )
     # 0.4.1's DPS ends with one evaluation more
     assert re.search(r"^\| deepinv DPS \| [45] \| [\d.]+ \|", out, re.M)
     assert f"deepinv {require_deepinv()}; every picture by itself" in out
