@@ -153,6 +153,7 @@ def test_later_updates_of_the_physics_do_not_reach_the_operator() -> None:
 
 @pytest.mark.filterwarnings("ignore:At least one input physics is a DecomposablePhysics:UserWarning")
 @pytest.mark.filterwarnings("ignore:You are composing two physics objects:UserWarning")
+@pytest.mark.filterwarnings("ignore:Following torch.nn.Module's design:UserWarning")  # deepinv 0.4
 def test_physics_without_a_decomposition_are_refused_by_name() -> None:
     composed = Blur(torch.ones(1, 1, 3, 3)) * Denoising(GaussianNoise(0.1))
     with pytest.raises(TypeError, match=r"ComposedLinearPhysics has no singular value decomposition: .*DPS"):

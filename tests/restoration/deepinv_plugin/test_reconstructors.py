@@ -213,6 +213,7 @@ def test_sigma_is_never_assumed() -> None:
     torch.testing.assert_close(model(y, poisson, seed=0, sigma=0.1), wanted, atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:Following torch.nn.Module's design:UserWarning")  # deepinv 0.4
 def test_other_wrong_arguments_are_told() -> None:
     y, model = uniform(1, *SHAPE), NestedDDRM(prior())
     with pytest.raises(TypeError, match="Tomography has no singular value decomposition"):
