@@ -42,6 +42,7 @@ def require_deepinv() -> str:
 def told(measurement: Measurement, *, sigma_known: bool = True) -> DecomposablePhysics:
     """The measurement's operator as physics, with its σ, or with a noise model that does not tell one."""
     from deepinv.physics import GaussianNoise, ZeroNoise
+
     from restoration.deepinv_plugin import as_physics
 
     physics = as_physics(measurement.operator)
