@@ -41,14 +41,10 @@ def require_deepinv() -> str:
 
 def told(measurement: Measurement, *, sigma_known: bool = True) -> DecomposablePhysics:
     """The measurement's operator as physics, with its σ, or with a noise model that does not tell one."""
-    from deepinv.physics import GaussianNoise, ZeroNoise
-
     from restoration.deepinv_plugin import as_physics
 
-    physics = as_physics(measurement.operator)
-    sigma = float(measurement.sigma)
-    physics.set_noise_model(GaussianNoise(sigma) if sigma_known else ZeroNoise())
-    return physics.to(measurement.y.device)
+    sigma = float(measurement.sigma) if sigma_known else None
+    return as_physics(measurement.operator, sigma).to(measurement.y.device)
 
 
 def denoiser_of(prior: Prior) -> Any:
