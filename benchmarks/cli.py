@@ -208,6 +208,7 @@ def compare(
     outer: Annotated[int, typer.Option(help="Outer steps of nested DDRM; they divide --nfe.")] = 3,
     sigma: Annotated[float, typer.Option(help="Noise of tasks other than denoise, [0, 1] units.")] = 0.05,
     dps_nfe: Annotated[int | None, typer.Option(help="DPS once more, with so many evaluations.")] = None,
+    dps_weight: Annotated[float | None, typer.Option(help="DPS once more, with this weight.")] = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 8,
@@ -222,7 +223,7 @@ def compare(
     from benchmarks import compare as command
 
     budget = command.Budget(nfe, outer)
-    chosen = command.chosen(methods.split(","), budget, dps_nfe)
+    chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)
     finished, summaries = command.measure(_options(given), tasks.split(","), sigma, budget, chosen)
     if not finished.complete:
         return INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,21 +52,26 @@ MAKERS: Mapping[str, Callable[[Budget], Method]] = {
 """By the names that ``--methods`` takes, in the order of the tables."""
 
 
-def chosen(names: Sequence[str], budget: Budget, dps_nfe: int | None = None) -> tuple[Method, ...]:
-    """Those methods, in the order of ``MAKERS``, and where it is asked for DPS with more evaluations.
+def chosen(
+    names: Sequence[str], budget: Budget, dps_nfe: int | None = None, dps_weight: float | None = None
+) -> tuple[Method, ...]:
+    """Those methods, in the order of ``MAKERS``; where asked for, DPS once more with another budget or weight.
 
     Raises:
-        ValueError: a name that is not there.
+        ValueError: a name that is not there, fewer than 2 evaluations, a weight that is not above 0.
     """
     unknown = [name for name in names if name not in MAKERS]
     if unknown:
         raise ValueError(f"--methods must be among {', '.join(MAKERS)}: got {unknown[0]!r}")
     methods = tuple(make(budget) for name, make in MAKERS.items() if name in names)
-    if dps_nfe is None:
+    if dps_nfe is None and dps_weight is None:
         return methods
-    if dps_nfe < 2:
+    if dps_nfe is not None and dps_nfe < 2:
         raise ValueError(f"--dps-nfe must be at least 2: got {dps_nfe}")
-    return (*methods, DPS(dps_nfe, f"deepinv DPS, {dps_nfe:,}"))
+    if dps_weight is not None and not 0 < dps_weight < math.inf:
+        raise ValueError(f"--dps-weight must be above 0: got {dps_weight}")
+    nfe, weight = dps_nfe or budget.nfe, dps_weight or 1.0
+    return (*methods, DPS(nfe, f"deepinv DPS, {nfe:,}, weight {weight:g}", weight))
 
 
 def posed(names: Sequence[str], sigma: float) -> dict[str, Task]:

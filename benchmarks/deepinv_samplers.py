@@ -111,16 +111,22 @@ class DiffPIR:
 
 @dataclass(frozen=True)
 class DPS:
-    """``deepinv.sampling.DPS``, whose every evaluation is also differentiated."""
+    """``deepinv.sampling.DPS``, whose every evaluation is also differentiated.
+
+    Args:
+        nfe: evaluations; 0.4.1 makes one more.
+        weight: of the measurement; its class has 1, of which its documentation says that hundreds are typical.
+    """
 
     nfe: int
     name: str = "deepinv DPS"
+    weight: float = 1.0
     foreign: bool = True
 
     @property
     def settings(self) -> str:
         """Its steps and weight."""
-        return f"num_steps {self.nfe + 1}, schedule vp, weight 1.0, as its class has them by itself; float64"
+        return f"num_steps {self.nfe + 1}, weight {self.weight:g}, else as its class has it by itself; float64"
 
     def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> Tensor:
         """Its sample."""
@@ -128,6 +134,8 @@ class DPS:
 
         device = measurement.y.device
         generator = torch.Generator(device).manual_seed(seed)
-        model = sampling.DPS(denoiser_of(prior), num_steps=self.nfe + 1, device=device, rng=generator)
+        model = sampling.DPS(
+            denoiser_of(prior), num_steps=self.nfe + 1, weight=self.weight, device=device, rng=generator
+        )
         restored: Tensor = model(measurement.y.clone(), told(measurement))
         return restored.float()

@@ -127,7 +127,7 @@ def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
         return words
     if known == "compare":
         asked = {name: config[name] for name in ("nfe", "outer", "sigma") if name in config}
-        open_.append("which methods were compared, --methods and --dps-nfe, stands above under methods")
+        open_.append("which methods were compared, --methods and --dps-…, stands above under methods")
         return [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     open_.append("how evaluations were spent stands in the table of runs")
     return []

@@ -195,6 +195,15 @@ def test_one_evaluation_denoises_at_the_measurements_own_noise(prior: DiffusionP
     torch.testing.assert_close(done.image, (prior.denoise(x_k, k) + 1) / 2, rtol=0, atol=3e-3)
 
 
+def test_dps_is_there_once_more_where_it_is_asked_for() -> None:
+    budget = compare.Budget(4, 2)
+    assert [method.name for method in compare.chosen(["dps"], budget)] == ["deepinv DPS"]
+    _, more = compare.chosen(["dps"], budget, dps_weight=300)
+    assert (more.name, "num_steps 5, weight 300," in more.settings) == ("deepinv DPS, 4, weight 300", True)
+    (more,) = compare.chosen([], budget, dps_nfe=1000)
+    assert (more.name, "num_steps 1001, weight 1," in more.settings) == ("deepinv DPS, 1,000, weight 1", True)
+
+
 def test_the_pseudo_inverse_costs_no_evaluation(prior: DiffusionPrior) -> None:
     measurement = measured(0.0)
     done = attempt(PseudoInverse(), prior, measurement, 0)
@@ -237,6 +246,7 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, capsys, monkeypa
         (("--nfe", "1"), "--nfe must be at least 2: got 1"),
         (("--outer", "3"), "--outer must divide --nfe, 4: got 3"),
         (("--dps-nfe", "0"), "--dps-nfe must be at least 2: got 0"),
+        (("--dps-weight", "0"), "--dps-weight must be above 0: got 0"),
         (("--sigma", "-1"), "sigma"),
         (("--prior", "absent"), "'absent' is no file or folder"),
     ],
