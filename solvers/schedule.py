@@ -89,11 +89,11 @@ class NoiseSchedule:
             sigma: any shape, on the scale of the images, above 0.
 
         Returns:
-            float64, shaped as ``sigma``, on its device.
+            float64, shaped as ``sigma``, on the CPU.
         """
         known = self.sigma(range(1, self.K + 1)).log().numpy()
         wanted = sigma.detach().double().cpu().log().numpy()
-        return torch.as_tensor(np.interp(wanted, known, np.arange(1, self.K + 1))).to(sigma.device)
+        return torch.as_tensor(np.interp(wanted, known, np.arange(1, self.K + 1)))
 
     def steps(self, k: int, n: int, spacing: Spacing = "linspace") -> tuple[int, ...]:
         """The falling levels at which a run of n steps from level k evaluates the network; then it lands on 0.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from degradations import SVDOperator
 from degradations.operator import Index
+from restoration.errors import first_line
 
 
 class Decomposed(SVDOperator):
@@ -30,23 +31,10 @@ class Decomposed(SVDOperator):
     signs: Tensor | None
 
     def __init__(self, physics: DecomposablePhysics, image_shape: Sequence[int]) -> None:
-        name = type(physics).__name__
         if physics.mask is None:
-            raise ValueError(f"{name} has no mask yet: set it with physics.update(mask=...)")
+            raise ValueError(f"{type(physics).__name__} has no mask yet: set it with physics.update(mask=...)")
         bases = copied(physics)
-        mask = torch.as_tensor(bases.mask).detach()
-        if not mask.is_floating_point():
-            mask = mask if mask.is_complex() else mask.to(torch.get_default_dtype())
-        image = torch.zeros(1, *image_shape, dtype=mask.real.dtype, device=mask.device)
-        spectrum = bases.V_adjoint(image)
-        if spectrum.is_complex() or mask.is_complex():
-            raise ValueError(f"{name} must have a real spectral domain: its V_adjoint or mask is complex")
-        if spectrum.numel() != image.numel():
-            raise ValueError(
-                f"{name} must have a V with as many columns as the image has values, {image.numel()}: it has "
-                f"{spectrum.numel()} (an economic basis), and how to complete it is not known"
-            )
-        values = (mask * torch.ones_like(spectrum)).reshape(-1, *image_shape)
+        spectrum, values = _spectrum(bases, image_shape)
         values = values[0] if len(values) == 1 else values
         measured = bases.U(spectrum).shape[1:]
         padded = (*measured, 1, 1)[:3] if len(measured) <= 3 else (math.prod(measured), 1, 1)
@@ -86,6 +74,32 @@ class Decomposed(SVDOperator):
         taken.singular_values = self.singular_values[chosen]
         taken.signs = None if self.signs is None else self.signs[chosen]
         return taken
+
+
+def _spectrum(bases: DecomposablePhysics, image_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """An empty spectrum (1, …) of an image, and the mask in the image's shape, (1, C, H, W) or (B, C, H, W)."""
+    name, mask = type(bases).__name__, torch.as_tensor(bases.mask).detach()
+    if not mask.is_floating_point() and not mask.is_complex():
+        mask = mask.to(torch.get_default_dtype())
+    image = torch.zeros(1, *image_shape, dtype=mask.real.dtype, device=mask.device)
+    try:
+        spectrum = bases.V_adjoint(image)
+        values = mask * torch.ones_like(spectrum)
+    except RuntimeError as error:
+        raise ValueError(f"{name} must take images of {tuple(image_shape)}: {first_line(error)}") from None
+    if values.is_complex():
+        raise ValueError(f"{name} must have a real spectral domain: its V_adjoint or mask is complex")
+    if spectrum.numel() != image.numel():
+        raise ValueError(
+            f"{name} must have a V with as many columns as the image has values, {image.numel()}: it has "
+            f"{spectrum.numel()} (an economic basis), and how to complete it is not known"
+        )
+    if values.shape[1:] != spectrum.shape[1:]:
+        raise ValueError(
+            f"{name} must have a mask that fits its spectral domain, {tuple(spectrum.shape)}: got "
+            f"{tuple(mask.shape)}"
+        )
+    return spectrum, values.reshape(-1, *image_shape)
 
 
 def copied(physics: DecomposablePhysics) -> DecomposablePhysics:

@@ -16,7 +16,7 @@ from degradations.operator import checked_shape
 from solvers import NoiseSchedule, Prior
 
 KNOWN_RANGES: dict[type, tuple[float, float]] = {DRUNet: (0.0, 50 / 255), DiffUNet: (0.0, math.inf)}
-"""σ on the [0, 1] scale that deepinv's networks were trained for, with their published weights."""
+"""σ on the [0, 1] scale that they were trained for, by their papers (Zhang et al., 2021; Choi et al., 2021)."""
 
 
 def as_denoiser(prior: Prior) -> PriorDenoiser:
@@ -61,7 +61,8 @@ class PriorDenoiser(Denoiser):  # type: ignore[misc]  # deepinv is untyped
         safe = torch.where(noise > 0, noise, 1)
         at = getattr(self.prior, "denoise_at", None)
         x0 = at(2 * x - 1, safe) if at else between_levels(self.prior, 2 * x - 1, safe)
-        return torch.where(noise.reshape(-1, 1, 1, 1) > 0, ((x0 + 1) / 2).to(x), x)
+        noisy = (noise > 0).to(x.device).reshape(-1, 1, 1, 1)
+        return torch.where(noisy, ((x0 + 1) / 2).to(x), x)
 
 
 def between_levels(prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
@@ -79,8 +80,8 @@ def between_levels(prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def checked_sigma(sigma: float | Tensor, x: Tensor) -> Tensor:
-    """σ as float64 (B,) beside x; ValueError where it is no σ."""
-    values = torch.as_tensor(sigma, dtype=torch.float64, device=x.device).detach().flatten()
+    """σ as float64 (B,) on the CPU; ValueError where it is no σ."""
+    values = torch.as_tensor(sigma).detach().cpu().double().flatten()
     if len(values) not in (1, len(x)):
         raise ValueError(f"sigma must be a number, or one for each of {len(x)} images: got {len(values)}")
     if not bool(values.isfinite().all()) or bool((values < 0).any()):

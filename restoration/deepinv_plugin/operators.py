@@ -42,23 +42,31 @@ def from_physics(physics: Physics, image_shape: Sequence[int] | None = None) -> 
         TypeError: a physics without a singular value decomposition, by name, with what to take in its place.
         ValueError: bases that are not orthonormal; a shape that does not fit.
     """
+    refuse_undecomposable(physics)
     name = type(physics).__name__
     if isinstance(physics, SVDPhysics):
         operator, forward = copy.deepcopy(physics.operator), physics.A
-    elif not isinstance(physics, DecomposablePhysics):
-        reasons = [INSTEAD[name], "or"] if name in INSTEAD else []
-        raise TypeError(f"physics {name} has no singular value decomposition: {' '.join([*reasons, ANYHOW])}")
     else:
         operator, forward = _adapt(physics, _shape(physics, image_shape))
     if image_shape is not None and operator.image_shape != tuple(image_shape):
         raise ValueError(f"image_shape must be that of {name}, {operator.image_shape}: got {tuple(image_shape)}")
-    _check(name, operator, forward)
+    _check(physics, operator, forward)
     return operator
+
+
+def refuse_undecomposable(physics: Physics) -> None:
+    """TypeError, saying what to take instead, for a physics without a singular value decomposition."""
+    name = type(physics).__name__
+    if not isinstance(physics, DecomposablePhysics):
+        reasons = [INSTEAD[name], "or"] if name in INSTEAD else []
+        raise TypeError(f"physics {name} has no singular value decomposition: {' '.join([*reasons, ANYHOW])}")
 
 
 def _shape(physics: DecomposablePhysics, image_shape: Sequence[int] | None) -> tuple[int, ...]:
     own = getattr(physics, "img_size", None)
     if isinstance(physics, MRI):
+        if physics.three_d:
+            raise ValueError("MRI must be of slices, (2, H, W): got three_d=True")
         own = physics.mask.shape[1:]  # its img_size is not updated with its mask
     own = tuple(own) if own is not None and len(own) == 3 else None
     shape = own if image_shape is None else tuple(image_shape)
@@ -104,9 +112,10 @@ def _response(physics: BlurFFT, shape: tuple[int, ...]) -> Tensor:
 
 
 @torch.no_grad()
-def _check(name: str, operator: SVDOperator, forward: Callable[[Tensor], Tensor]) -> None:
-    s, generator = operator.singular_values, torch.Generator().manual_seed(0)
-    count = operator.batch_size or 1
+def _check(physics: Physics, operator: SVDOperator, forward: Callable[[Tensor], Tensor]) -> None:
+    """ValueError unless the operator is the physics, in orthonormal bases, on random numbers."""
+    name, s, generator = type(physics).__name__, operator.singular_values, torch.Generator().manual_seed(0)
+    count = operator.batch_size or 2
     x, z = (torch.randn(count, *operator.image_shape, generator=generator).to(s) for _ in range(2))
     known = z * (s > 0)
 
@@ -123,3 +132,4 @@ def _check(name: str, operator: SVDOperator, forward: Callable[[Tensor], Tensor]
     refuse_unless(operator.Ut(measured), known, "must have a U_adjoint that inverts its U")
     wanted = forward(x)
     refuse_unless(operator(x).reshape(wanted.shape), wanted, "must have an A that is U diag(mask) Vᵀ")
+    refuse_unless(physics.sensor(wanted), wanted, "must have no sensor_model")

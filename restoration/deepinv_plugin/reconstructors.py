@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 
 import torch
 from deepinv.models import Reconstructor
@@ -20,8 +22,8 @@ from restoration.deepinv_plugin.denoisers import (
     register_network,
 )
 from restoration.deepinv_plugin.noise import sigma_of
-from restoration.deepinv_plugin.operators import from_physics
-from restoration.restorer import ETA, ETA_B, Preview, Restorer
+from restoration.deepinv_plugin.operators import from_physics, refuse_undecomposable
+from restoration.restorer import ETA, ETA_B, Preview, Restorer, resolve_seeds
 from solvers import Prior
 
 Seed = int | Sequence[int] | None
@@ -29,7 +31,12 @@ Callback = Callable[[int, Tensor], bool | None]
 
 
 class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
-    """A run of our solver for a measurement of deepinv's."""
+    """A run of our solver for a measurement of deepinv's.
+
+    ``seeds`` are the last run's, one an image; None before it.
+    """
+
+    seeds: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -92,7 +99,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
                 return callback is not None and bool(callback(preview.nfe, image))
 
             done = restorer.restore(
-                measurement, allocation=self.allocation, seeds=seeds_from(seed, len(y)), watch=watch
+                measurement, allocation=self.allocation, seeds=self._resolve(seed, len(y)), watch=watch
             )
             x = done.image.to(y)
         return (x, previews) if get_trajectory else x
@@ -105,8 +112,14 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         Arguments and errors are those of :meth:`forward`; errors come at once.
         """
         restorer, measurement = self._pose(y, physics, sigma)
-        stream = restorer.stream(measurement, allocation=self.allocation, seeds=seeds_from(seed, len(y)))
+        stream = restorer.stream(measurement, allocation=self.allocation, seeds=self._resolve(seed, len(y)))
         return ((preview.nfe, preview.image.to(y)) for preview in stream)
+
+    def _resolve(self, seed: Seed, count: int) -> tuple[int, ...]:
+        """One seed an image, remembered."""
+        given = range(int(seed), int(seed) + count) if isinstance(seed, (int, Integral)) else seed
+        self.seeds = resolve_seeds(given, count)
+        return self.seeds
 
     @abstractmethod
     def _shows(self, preview: Preview) -> bool:
@@ -118,10 +131,16 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
             raise TypeError(f"y must be a tensor: got {type(y).__name__}")
         prior = self.denoiser
         if isinstance(prior, torch.nn.Module) and not is_prior(prior):
+            refuse_undecomposable(physics)
             shape = self.image_shape or tuple(physics.A_adjoint(y).shape[1:])
             prior = DenoiserPrior(prior, shape, self.sigma_range)
         operator = from_physics(physics, prior.image_shape)
-        measured = y.detach().reshape(len(y), *operator.measurement_shape)
+        wanted = operator.measurement_shape
+        if y[0].numel() != math.prod(wanted):
+            raise ValueError(
+                f"y must hold {wanted} for each image, as A x of its {operator.image_shape}: got {tuple(y.shape)}"
+            )
+        measured = y.detach().reshape(len(y), *wanted)
         noise = sigma_of(physics, len(y)) if sigma is None else sigma
         return Restorer(prior, eta=self.eta, eta_b=self.eta_b), Measurement(measured, operator, noise)
 
@@ -182,8 +201,3 @@ class DDRM(_Sampler):
 
     def _shows(self, preview: Preview) -> bool:
         return True
-
-
-def seeds_from(seed: Seed, count: int) -> Sequence[int] | None:
-    """One seed an image: ``seed``, ``seed`` + 1, …; a sequence or None is passed on."""
-    return range(seed, seed + count) if isinstance(seed, int) else seed

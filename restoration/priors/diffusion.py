@@ -101,9 +101,10 @@ class DiffusionPrior:
             x: variance exploding, on the [-1, 1] scale.
             sigma: (B,), above 0, on the [-1, 1] scale.
         """
-        alpha_bar = 1 / (1 + sigma.double() ** 2)
-        signal, spread = (part.sqrt().to(x).reshape(-1, 1, 1, 1) for part in (alpha_bar, 1 - alpha_bar))
-        return self._estimate(signal * x, (self.schedule.level(sigma) - 1).float(), signal, spread)
+        root = (1 + sigma.double() ** 2).rsqrt()
+        signal, spread = (part.to(x).reshape(-1, 1, 1, 1) for part in (root, sigma * root))
+        timestep = (self.schedule.level(sigma) - 1).float().to(x.device)
+        return self._estimate(signal * x, timestep, signal, spread)
 
     def _estimate(
         self, x_k: Tensor, timestep: int | Tensor, signal: float | Tensor, spread: float | Tensor

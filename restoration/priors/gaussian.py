@@ -60,7 +60,7 @@ class GaussianPrior:
 
     def denoise_at(self, x: Tensor, sigma: Tensor) -> Tensor:
         """E[x₀ | x₀ + σ ε = x] = μ + Σ (Σ + σ² I)⁻¹ (x − μ), for σ > 0 an image (B,); with gradients."""
-        gain = self._variances / (self._variances + sigma.double().reshape(-1, 1) ** 2)
+        gain = self._variances / (self._variances + sigma.to(self._variances).reshape(-1, 1) ** 2)
         centred = x.flatten(1).double() - self._mean
         x0: Tensor = self._mean + ((centred @ self._axes) * gain) @ self._axes.mT
         return x0.reshape(x.shape).to(x.dtype)

@@ -134,6 +134,18 @@ def test_a_real_image_is_heard_twice_where_both_opposite_frequencies_are_kept() 
     assert counts.tolist() == [11, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["inpainting", "mri, complex", "mri, real", "single pixel", "blur", "grey"])
+def test_noise_of_the_physics_is_white_in_the_spectral_domain(name: str) -> None:
+    theirs, shape = physics()[name]
+    theirs.noise_model = GaussianNoise(0.1, rng=torch.Generator().manual_seed(0))
+    operator = from_physics(theirs, shape)
+    x = torch.zeros(400, 2 if isinstance(theirs, MRI) else shape[0], *shape[1:])
+    heard = operator.Ut(theirs(x)).flatten(1)[:, (operator.singular_values > 0).expand(shape).flatten()]
+    covariance = heard.mT @ heard / len(heard)
+    # 400 draws: an entry's standard error is at most 0.01 √(2/400) = 7e-4; there are up to 144², so five of them
+    torch.testing.assert_close(covariance, 0.01 * torch.eye(len(covariance)), atol=4e-3, rtol=0)
+
+
 def test_colorize_is_our_own_operator_with_their_weights() -> None:
     theirs = Decolorize()
     operator = from_physics(theirs, (3, 4, 4))
@@ -196,10 +208,14 @@ class Complex(Flipped):
         (Denoising(GaussianNoise(0.1)), None, "image_shape must be given for Denoising"),
         (Inpainting((1, 4, 4)), None, "Inpainting has no mask yet"),
         (BlurFFT((1, 4, 4)), None, "BlurFFT has no filter yet"),
+        (DecomposablePhysics(mask=mask(1, 1, 4, 4)), (1, 5, 4), r"must take images of \(1, 5, 4\)"),
+        (DecomposablePhysics(mask=mask(1, 3, 4, 4)), (1, 4, 4), r"fits its spectral domain, \(1, 1, 4, 4\): got"),
         (Inpainting((1, 4, 4), uniform(1, 4, 4)), None, "mask of 0 and 1"),
         (Inpainting((1, 4, 4), mask(1, 4, 4)), (3, 4, 4), r"that of Inpainting, \(1, 4, 4\): got \(3, 4, 4\)"),
         (MRI(mask(4, 4)), (3, 4, 4), r"\(2, 4, 4\) or, of real images, \(1, 4, 4\): got \(3, 4, 4\)"),
         (MRI(mask(2, 4, 4)), (1, 4, 4), "same for real and imaginary parts"),
+        (MRI(torch.ones(1, 2, 4, 4, 4), three_d=True), (2, 4, 4), "must be of slices"),
+        (Denoising(GaussianNoise(0.1), sensor_model=torch.round), (1, 4, 4), "must have no sensor_model"),
         (as_physics(SuperResolution((1, 4, 4), 2)), (3, 4, 4), r"that of SVDPhysics, \(1, 4, 4\)"),
     ],
 )

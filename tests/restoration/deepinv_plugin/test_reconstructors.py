@@ -120,7 +120,10 @@ def test_seed_0_is_a_seed_and_no_seed_is_drawn() -> None:
     y = physics.A(uniform(1, *SHAPE))
     assert model(y, physics, seed=0).equal(model(y, physics, seed=0))
     assert not model(y, physics, seed=0).equal(model(y, physics, seed=1))
-    assert not model(y, physics).equal(model(y, physics))
+    drawn = model(y, physics)
+    seeds = model.seeds
+    assert not model(y, physics).equal(drawn)
+    assert model(y, physics, seed=seeds).equal(drawn)
 
 
 def test_y_and_the_global_random_state_are_not_touched() -> None:
@@ -218,6 +221,8 @@ def test_other_wrong_arguments_are_told() -> None:
     y, model = uniform(1, *SHAPE), NestedDDRM(prior())
     with pytest.raises(TypeError, match="Tomography has no singular value decomposition"):
         model(y, Tomography(angles=4, img_width=4, normalize=True))
+    with pytest.raises(ValueError, match=r"y must hold \(1, 4, 4\) for each image, .*: got \(1, 3, 4, 4\)"):
+        model(uniform(1, 3, 4, 4), Denoising(GaussianNoise(0.1)))
     with pytest.raises(ValueError, match="seeds must be a sequence of 1"):
         model(y, Denoising(GaussianNoise(0.1)), seed=[1, 2])
     with pytest.raises(ValueError, match="at least 1"):
