@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.methods import Method, attempt
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
-from benchmarks.runs import Run, follow
+from benchmarks.runs import Look, Run, follow
 from degradations import Inpainting, Measurement
 from restoration import images
 from restoration.errors import ImageError
@@ -39,6 +40,7 @@ class Bench:
         features: of a Fréchet distance.
         lpips: None where its weights are not to be had.
         shown: of so many of the first pictures, the images themselves are kept.
+        methods: whole restorations to compare besides, a picture at a time.
     """
 
     prior: DiffusionPrior
@@ -49,6 +51,7 @@ class Bench:
     lpips: LPIPS | None = None
     ssim: bool = True
     shown: int = 0
+    methods: tuple[Method, ...] = ()
 
 
 @dataclass
@@ -57,7 +60,8 @@ class Chunk:
 
     Args:
         names: of all that were asked for, in order.
-        rows: one for every picture that could be read and every look.
+        rows: one for every picture that could be read and every look; of a method that failed, why in place of
+            its scores.
         failed: a line for every picture that could not be read, by name.
         features: (B, dim) of the readable ones, by ``Look.key`` and ``ORIGINAL``.
         pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
@@ -121,6 +125,8 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         chunk.features[ORIGINAL] = bench.features(clean, names).cpu()
     for run in bench.runs:
         _measure_run(bench, run, posterior, clean, names, kept, chunk)
+    for method in bench.methods:
+        _measure_method(bench, method, measurements, clean, names, kept, chunk)
     for row in chunk.rows:
         row["task"] = task.name
     return chunk
@@ -150,6 +156,42 @@ def _measure_run(
             told = {metric: values[i] for metric, values in columns.items()}
             chunk.rows.append({"image": name, "run": run.name, "kind": look.kind, "nfe": look.nfe, **told})
         _keep(chunk, look.key, restored, kept)
+
+
+def _measure_method(
+    bench: Bench,
+    method: Method,
+    measurements: Sequence[Measurement],
+    clean: Tensor,
+    names: list[str],
+    kept: int,
+    chunk: Chunk,
+) -> None:
+    shown = torch.zeros_like(clean[:kept])  # a failed picture stays black
+    nfe = 0
+    chunk.seconds[method.name] = 0.0
+    for i, name in enumerate(names):
+        done = attempt(method, bench.prior, measurements[i].to(clean.device), seed_of(name))
+        nfe = max(nfe, done.nfe)
+        chunk.seconds[method.name] += done.seconds
+        row: dict[str, Any] = {"image": name, "run": method.name, "kind": "returned", "nfe": done.nfe}
+        if done.image is None:
+            chunk.rows.append({**row, "failed": done.failed})
+            continue
+        chunk.rows.append({**row, **_scores(bench, done.image, clean[i : i + 1])})
+        if i < kept:
+            shown[i] = done.image[0]
+    _keep(chunk, Look(method.name, "returned", nfe).key, shown, kept)
+
+
+def _scores(bench: Bench, restored: Tensor, clean: Tensor) -> dict[str, float]:
+    """Of one picture, those metrics that need no other."""
+    scores = {"psnr": psnr(restored, clean)}
+    if bench.ssim:
+        scores["ssim"] = ssim(restored, clean)
+    if bench.lpips is not None:
+        scores["lpips"] = bench.lpips(restored, clean)
+    return {metric: float(values[0]) for metric, values in scores.items()}
 
 
 def _rmse(restored: Tensor, final: Tensor) -> Tensor:

@@ -178,6 +178,44 @@ def consistency(
 
 
 @app.command()
+def compare(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Annotated[
+        str, typer.Option(help="Among denoise,sr4,sr16,colorize,inpaint.")
+    ] = "denoise,sr4,colorize,inpaint",
+    methods: Annotated[
+        str, typer.Option(help="Among pinv,one,plain,nested,ddrm,diffpir,dps; the last three are deepinv's.")
+    ] = "pinv,one,plain,nested,ddrm,diffpir,dps",
+    nfe: Annotated[int, typer.Option(help="Evaluations of each sampler.")] = 30,
+    outer: Annotated[int, typer.Option(help="Outer steps of nested DDRM; they divide --nfe.")] = 3,
+    sigma: Annotated[float, typer.Option(help="Noise of tasks other than denoise, [0, 1] units.")] = 0.05,
+    dps_nfe: Annotated[int | None, typer.Option(help="DPS once more, with so many evaluations.")] = None,
+    dps_weight: Annotated[float | None, typer.Option(help="DPS once more, with this weight.")] = None,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 8,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """Beside deepinv's samplers, on the same prior, pictures, noise and evaluations; needs the extra deepinv."""
+    given = dict(locals())
+    from benchmarks import compare as command
+
+    budget = command.Budget(nfe, outer)
+    chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)
+    finished, summaries = command.measure(_options(given), tasks.split(","), sigma, budget, chosen)
+    if not finished.complete:
+        return INTERRUPTED
+    tell(output / "compare.md", command.tables(finished, summaries))
+    return 0
+
+
+@app.command()
 def speed(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For speed.md and speed.json.")],
     prior: Prior = "faces-64",

@@ -117,7 +117,7 @@ def measure(options: Options) -> tuple[Finished, TaskSummary]:
     results = Results(options.output, _config(options, bench, real), overwrite=options.overwrite)
     real.save(options.output / reference.FILE)
     todo: list[Drawn] = jobs(
-        [Generation()], _samples(options, model), options.batch, results, notes=(*notes, *clip_notes)
+        [Generation()], _samples(options, model), options.batch, results, {"notes": (*notes, *clip_notes)}
     )
     complete = watched(todo, lambda pieces: here(bench, pieces), results, options.samples, "samples")
     finished = Finished(results, features.space, (*notes, *clip_notes, *left_out), complete, real)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +22,7 @@ from rich.progress import (
 
 from benchmarks.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk
+from benchmarks.methods import Method
 from benchmarks.metrics.availability import available
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features, FeatureSpace
@@ -74,8 +75,19 @@ class Finished:
     reference: Statistics | None = None
 
 
-def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tuple[Run, ...]) -> Finished:
+def measure_all(
+    command: str,
+    options: Options,
+    tasks: dict[str, Task],
+    runs: tuple[Run, ...],
+    methods: tuple[Method, ...] = (),
+    told: Mapping[str, Any] | None = None,
+) -> Finished:
     """Measure every task on every picture, but for what an earlier call has measured.
+
+    Args:
+        methods: whole restorations to compare, besides runs.
+        told: what else the numbers depend on, for the results' configuration.
 
     Raises:
         RestorationError, ValueError: it cannot be done; the message is one line.
@@ -90,20 +102,20 @@ def measure_all(command: str, options: Options, tasks: dict[str, Task], runs: tu
     prior = load_prior(options.prior, options.device, options.precision)
     if not options.fit:
         check_sizes(sources, prior.image_shape[1:])
-    bench, space, notes = build_bench(options, prior, runs)
+    bench, space, notes = build_bench(options, prior, runs, methods)
     reference = known_reference(options.reference_stats, space)
-    config = _config(command, options, bench, tasks)
+    config = _config(command, options, bench, told or {})
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
     facts = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in asked}
     todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes})
-    measurer = _measurer(command, options, tasks, bench, config)
+    measurer = _measurer(command, options, bench, config, told or {})
     complete = watched(todo, measurer, results, len(sources) * len(tasks))
     return Finished(results, space, notes, complete, reference)
 
 
 def build_bench(
-    options: Options, prior: DiffusionPrior, runs: tuple[Run, ...]
+    options: Options, prior: DiffusionPrior, runs: tuple[Run, ...], methods: tuple[Method, ...] = ()
 ) -> tuple[Bench, FeatureSpace, tuple[str, ...]]:
     """The metrics that can be had here, their features' space, and a line for each that cannot."""
     can = available(
@@ -112,13 +124,14 @@ def build_bench(
     here_too = can["FID"] or options.fid_weights  # weights that were given and do not load are an error
     features: Features = InceptionFeatures(options.fid_weights, prior.device) if here_too else PriorFeatures(prior)
     lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] or options.lpips_weights else None
-    notes = tuple(str(can[metric]) for metric in ("FID", "LPIPS") if not can[metric])
+    wanted = ("FID", "LPIPS") if options.distances else ("LPIPS",)
+    notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
     measured = features if options.distances else None
-    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, shown=options.shown)
+    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, shown=options.shown, methods=methods)
     return bench, features.space, notes
 
 
-def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]) -> dict[str, Any]:
+def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any]) -> dict[str, Any]:
     prior = bench.prior
     return {
         "command": command,
@@ -132,6 +145,7 @@ def _config(command: str, options: Options, bench: Bench, tasks: dict[str, Task]
         "eta": bench.eta,
         "eta_b": bench.eta_b,
         "runs": [[run.name, list(run.allocation), list(run.points), list(run.kinds)] for run in bench.runs],
+        **told,
         "features": None if bench.features is None else vars(bench.features.space),
         "lpips": bench.lpips is not None,
         "values": "floats in [0, 1], clamped for every metric; features of uint8",
@@ -148,22 +162,23 @@ class _Build:
 
     command: str
     options: Options
-    tasks: dict[str, Task]
     runs: tuple[Run, ...]
+    methods: tuple[Method, ...]
+    told: Mapping[str, Any]
 
     def __call__(self) -> tuple[Bench, dict[str, Any]]:
         prior = load_prior(self.options.prior, self.options.device, self.options.precision)
-        bench, _, _ = build_bench(self.options, prior, self.runs)
-        return bench, _config(self.command, self.options, bench, self.tasks)
+        bench, _, _ = build_bench(self.options, prior, self.runs, self.methods)
+        return bench, _config(self.command, self.options, bench, self.told)
 
 
 def _measurer(
-    command: str, options: Options, tasks: dict[str, Task], bench: Bench, config: dict[str, Any]
+    command: str, options: Options, bench: Bench, config: dict[str, Any], told: Mapping[str, Any]
 ) -> Measurer:
     if options.workers == "here":
         return here(bench)
     device = bench.prior.device.type
-    build = _Build(command, replace(options, device=device), tasks, bench.runs)
+    build = _Build(command, replace(options, device=device), bench.runs, bench.methods, told)
     return on_ray(build, config, device, options.workers)
 
 

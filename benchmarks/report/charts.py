@@ -18,7 +18,7 @@ def chart(curves: dict[Line, dict[int, float]], metric: Metric, title: str) -> M
     """One line a run and kind, named where it ends; colour and marker tell the run, dashes the kind."""
     runs = list(dict.fromkeys(run for run, _ in curves))
     right = 14 + LETTER * min(max(map(len, runs), default=0), LONGEST)
-    last = max((nfe for curve in curves.values() for nfe in curve), default=1)
+    last = max([1, *(nfe for curve in curves.values() for nfe in curve)])
     across = Scale(0, last, LEFT, WIDTH - right)
     values = [value for curve in curves.values() for value in curve.values()]
     up = covering(values, HEIGHT - BOTTOM, TOP, log=metric.log)

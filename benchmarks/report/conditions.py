@@ -92,7 +92,7 @@ def command(report: Report) -> tuple[str, list[str]]:
     words += ["--batch", str(config["batch"])] if "batch" in config else []
     words += ["--device", str(config["device"])] if "device" in config else []
     words += ["--precision", _precision(config, open_)]
-    if known != "table2":  # which pins η and η_b
+    if known not in ("table2", "compare"):  # which pin η and η_b
         words += [f"--{name.replace('_', '-')}={config[name]}" for name in ("eta", "eta_b") if name in config]
     if config.get("lpips"):
         open_.append("LPIPS needs AlexNet's weights: downloaded, or given by --lpips-weights")
@@ -145,6 +145,10 @@ def _spent(known: str, config: dict[str, Any], open_: list[str]) -> list[str]:
         for other in (a for a in allocations if a not in equal):
             words += ["--allocation", ",".join(map(str, other))]
         return words
+    if known == "compare":
+        asked = {name: config[name] for name in ("nfe", "outer", "sigma") if name in config}
+        open_.append("which methods were compared, --methods and --dps-…, stands above under methods")
+        return [word for name, value in asked.items() for word in (f"--{name}", str(value))]
     if known == "generate":
         lists = {name: ",".join(map(str, _list(config.get(name)))) for name in ("totals", "splits", "dpm")}
         words = [part for name, numbers in lists.items() if numbers for part in (f"--{name}", numbers)]

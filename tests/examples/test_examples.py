@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -39,6 +40,47 @@ def test_class_conditional(dit: Any, tmp_path: Path) -> None:
     tench = (out / "tench-0004.png").read_bytes()
     main("class_conditional.py", "tench", "--seed", 1, *arguments)
     assert (out / "tench-0004.png").read_bytes() == tench  # an image depends on its seed, not on its batch
+
+
+def test_deepinv_first_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("deepinv")
+    Image.new("RGB", (70, 80), "tan").save(tmp_path / "face.png")
+    for number, given in enumerate([(), (tmp_path / "face.png",)]):
+        out = tmp_path / f"previews {number}"
+        main("deepinv_first_steps.py", *given, "--outer", 2, "--inner", 1, "--out", out)
+        names = ["0001.png", "0002.png", "measured.png", "original.png"]
+        assert sorted(path.name for path in out.iterdir()) == names
+        with Image.open(out / "0002.png") as image:
+            assert image.size == (64, 64)
+        assert "2 of 2 evaluations: " in capsys.readouterr().out
+
+
+def test_mri_uncertainty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("deepinv")
+    (tmp_path / "slices").mkdir()
+    Image.radial_gradient("L").resize((128, 128)).save(tmp_path / "slices" / "a.png")
+    arguments = ("--slices", 1, "--samples", 2, "--outer", 1, "--inner", 1, "--out", tmp_path / "mri")
+    main("mri_uncertainty.py", "--data", tmp_path / "slices", *arguments)
+    told = capsys.readouterr().out
+    # a single evaluation at the highest noise leaves hardly any spread
+    assert "all pixels of the heads" in told
+    assert "of an exact Gaussian sampler it would in 65%" in told  # Student's t, 1 degree of freedom: ±2/√1.5
+    assert "DDRM is over-confident here" in told
+    with Image.open(tmp_path / "mri" / "uncertainty.png") as image:
+        assert image.width > 5 * 128
+
+
+def test_honesty_of_a_spread_that_is_half_of_what_it_should_be() -> None:
+    pytest.importorskip("deepinv")
+    honesty = runpy.run_path(str(EXAMPLES / "mri_uncertainty.py"))["honesty"]
+    generator = torch.Generator().manual_seed(0)
+    std = torch.rand(100_000, generator=generator) + 0.01
+    error = 2 * std * torch.randn(100_000, generator=generator).abs()
+    found = honesty(error, std)
+    # P(|2 n| ≤ 2) = 0.6827, and 1.96 for 95 %; three standard errors of 100,000 are 0.0044 and 1 %
+    assert abs(found.coverage - 0.6827) < 0.0044
+    assert abs(found.factor - 1.96) < 0.02
+    assert 0.3 < found.correlation < 1
 
 
 @pytest.mark.parametrize(
