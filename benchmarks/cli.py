@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.cli_generate import generate
 from benchmarks.cli_options import (
     Batch,
     Data,
@@ -26,6 +25,7 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
+from benchmarks.generation.cli import generate
 from restoration import console
 from restoration.interrupt import INTERRUPTED
 
@@ -204,7 +204,7 @@ def compare(
 ) -> int:
     """Beside deepinv's samplers, on the same prior, pictures, noise and evaluations; needs the extra deepinv."""
     given = dict(locals())
-    from benchmarks import compare as command
+    from benchmarks.comparison import command
 
     budget = command.Budget(nfe, outer)
     chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)

@@ -23,9 +23,9 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor
 
-from benchmarks.checkpoint import memory, write_random
-from benchmarks.ddrm_step import FreePrior, clocked
 from benchmarks.speed_table import Row, Variant, conditions, table
+from benchmarks.studies.checkpoint import memory, write_random
+from benchmarks.studies.ddrm_step import FreePrior, clocked
 from degradations import Inpainting, Measurement, SuperResolution, simulate
 from nested.files import atomic_write
 from restoration.priors import DiffusionPrior, load_prior

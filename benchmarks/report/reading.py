@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import paper
+from benchmarks.generation.reference import FILE as REFERENCE
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.reference import FILE as REFERENCE
 from benchmarks.results import Results
 from benchmarks.runs import KINDS
 from benchmarks.summary import TaskSummary, summarise

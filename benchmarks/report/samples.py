@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from benchmarks.drawing import SHARES, shared
+from benchmarks.generation.drawing import SHARES, shared
 from benchmarks.report.grids import PIXELS, figure
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report, runs_of

@@ -23,10 +23,11 @@ class TiledPrior:
     an evaluation of all windows counts as one (NFE). Work is proportional to the pixels; the network gets at most
     ``tile_batch`` windows at once. A picture of the prior's own size gets the prior's own answer, bit for bit.
 
-    Measured (``benchmarks.seams``; one photo at 320 × 256, 50 % inpainted, 3 × 5 evaluations, 64 × 64 windows of a
-    briefly trained photo prior): gradient energy on window borders against beside them, restored and clean, was
-    1.53 and 0.86 at overlap 0 (20 windows, 22.23 dB), 0.99 and 0.95 at overlap 8 (30 windows, 22.41 dB), and
-    shifted at overlap 8 1.13 and 1.14 (42 windows, 22.42 dB). So an eighth overlaps and nothing shifts by default.
+    Measured (``benchmarks.studies.seams``; one photo at 320 × 256, 50 % inpainted, 3 × 5 evaluations, 64 × 64
+    windows of a briefly trained photo prior): gradient energy on window borders against beside them, restored and
+    clean, was 1.53 and 0.86 at overlap 0 (20 windows, 22.23 dB), 0.99 and 0.95 at overlap 8 (30 windows, 22.41
+    dB), and shifted at overlap 8 1.13 and 1.14 (42 windows, 22.42 dB). So an eighth overlaps and nothing shifts by
+    default.
 
     Args:
         prior: what is known of H₀ × W₀ images.

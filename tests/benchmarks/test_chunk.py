@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from benchmarks.chunk import ORIGINAL, Bench, Chunk, measure, seed_of
-from benchmarks.kills import SIZE, write_pictures, write_tiny_prior
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.runs import nested, plain
+from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
 from restoration.priors import load_prior
 from restoration.sources import Source, find
 from restoration.tasks import Task

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from benchmarks import cli
-from benchmarks.kills import write_pictures, write_tiny_prior
 from benchmarks.metrics.statistics import Statistics
+from benchmarks.studies.kills import write_pictures, write_tiny_prior
 from restoration import console
 
 QUICK = (

@@ -15,8 +15,8 @@ import pytest
 from benchmarks import setup, table2
 from benchmarks.campaign import Job
 from benchmarks.chunk import Chunk
-from benchmarks.kills import same, totals, write_pictures, write_tiny_prior
 from benchmarks.results import Results
+from benchmarks.studies.kills import same, totals, write_pictures, write_tiny_prior
 from benchmarks.workers import TRIES, RayMeasurer, WorkerError, count_of
 from restoration.errors import PriorError
 from restoration.sources import Source

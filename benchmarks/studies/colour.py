@@ -1,9 +1,9 @@
 """Why nested runs may end with worse colours than plain ones: step count, η, schedule, the first run's commitment.
 
-Run: ``python -m benchmarks.colour --data faces.tar --prior faces-64``, and again with a prior that predicts ε
-(``python -m benchmarks.epsilon_twin``). A line a run: PSNR after each inner run; of the last picture the error of
-its mean colour, which is most of what a wrong hue costs; and how alike the errors of mean colour of the first
-and the last preview are, over pictures: 1 is a hue that the first inner run decided for good.
+Run: ``python -m benchmarks.studies.colour --data faces.tar --prior faces-64``, and again with a prior that
+predicts ε (``python -m benchmarks.studies.epsilon_twin``). A line a run: PSNR after each inner run; of the last
+picture the error of its mean colour, which is most of what a wrong hue costs; and how alike the errors of mean
+colour of the first and the last preview are, over pictures: 1 is a hue that the first inner run decided for good.
 """
 
 from __future__ import annotations

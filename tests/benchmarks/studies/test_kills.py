@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kills import compare, same, write_pictures, write_tiny_prior
+from benchmarks.studies.kills import compare, same, write_pictures, write_tiny_prior
 
 
 def test_three_kills_change_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

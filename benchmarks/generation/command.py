@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from benchmarks import reference
 from benchmarks.anytime import POINTS
 from benchmarks.campaign import jobs
-from benchmarks.drawing import (
+from benchmarks.generation import reference
+from benchmarks.generation.drawing import (
     SHARES,
     DrawingBench,
     Drawn,
@@ -25,13 +25,13 @@ from benchmarks.drawing import (
     here,
     shared,
 )
+from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.metrics.clip import DEFAULT, ClipScore
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.results import Results
 from benchmarks.setup import Finished, known_reference, watched
 from benchmarks.summary import TaskSummary, summarise

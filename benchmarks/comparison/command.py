@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
+from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
+from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.markdown import conditions, markdown
 from benchmarks.methods import Method, OneEvaluation, Ours, PseudoInverse
 from benchmarks.paper import TASKS
@@ -15,7 +16,6 @@ from benchmarks.results import Results
 from benchmarks.runs import Look
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
-from benchmarks.unconditional import table as unconditional
 from restoration.tasks import Task
 
 KNOWN: Mapping[str, Task] = {**TASKS, "sr4": Task("sr4", simulate=True)}

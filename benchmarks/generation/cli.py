@@ -70,9 +70,9 @@ def generate(
 ) -> int:
     """The paper's Tables 3 and 1: what previews of nested and of vanilla generation are worth."""
     given = dict(locals())
-    from benchmarks import generate as command
-    from benchmarks.generate_tables import tables
-    from benchmarks.pipelines import Conditions
+    from benchmarks.generation import command
+    from benchmarks.generation.pipelines import Conditions
+    from benchmarks.generation.tables import tables
     from benchmarks.report.figure import write_figure
 
     parsed = {

@@ -17,8 +17,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
-from benchmarks.drawing import Model, PriorModel, Sample, SolverRun
-from benchmarks.quiet import quiet
+from benchmarks.generation.drawing import Model, PriorModel, Sample, SolverRun
+from benchmarks.generation.quiet import quiet
 from nested import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior

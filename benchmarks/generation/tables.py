@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from benchmarks.anytime import area
-from benchmarks.drawing import SHARES, shared
+from benchmarks.generation.drawing import SHARES, shared
 from benchmarks.markdown import markdown
 from benchmarks.runs import Look
 from benchmarks.setup import Finished

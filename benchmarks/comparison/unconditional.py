@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.deepinv_samplers import denoiser_of, told
+from benchmarks.comparison.deepinv_samplers import denoiser_of, told
 from benchmarks.markdown import markdown
 from degradations import Inpainting, Measurement
 from nested.allocation import outer_levels

@@ -1,7 +1,7 @@
 """What a network in half precision, or compiled, changes in the final picture, and what it gains in time.
 
-Run: ``python -m benchmarks.precision --data ../shared/data/faces/test.tar``. Same seeds and measurements for all;
-PSNR is between the float32 network's result and the other's.
+Run: ``python -m benchmarks.studies.precision --data ../shared/data/faces/test.tar``. Same seeds and measurements
+for all; PSNR is between the float32 network's result and the other's.
 """
 
 from __future__ import annotations

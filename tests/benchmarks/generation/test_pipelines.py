@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.drawing import Sample, SolverRun, follow
-from benchmarks.pipelines import Conditions, PipelineModel, open_model
+from benchmarks.generation.drawing import Sample, SolverRun, follow
+from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.results import Results
 from benchmarks.runs import Look
 

@@ -1,8 +1,8 @@
 """Whether tiles show: gradient energy on their borders against elsewhere, by overlap, with and without shifting.
 
-Run: ``python -m benchmarks.seams photo.jpg``. Of every restoration it prints, at the lines where windows of the
-last evaluation end, the ratio of the mean squared difference of neighbouring pixels to that of lines near them;
-the same of the clean picture, which is what the first would be without seams; and the same of the error
+Run: ``python -m benchmarks.studies.seams photo.jpg``. Of every restoration it prints, at the lines where windows
+of the last evaluation end, the ratio of the mean squared difference of neighbouring pixels to that of lines near
+them; the same of the clean picture, which is what the first would be without seams; and the same of the error
 (restoration − clean), where 1 is no seam whatever the picture shows.
 """
 

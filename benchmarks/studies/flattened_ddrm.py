@@ -1,4 +1,4 @@
-"""The baseline of ``benchmarks.ddrm_step``: DDRM on flattened, sorted vectors, as most public code has it.
+"""The baseline of ``benchmarks.studies.ddrm_step``: DDRM on flattened, sorted vectors, as most public code has it.
 
 Images become (B, N) vectors whose first M coefficients are the measured ones, Σ is a vector of N numbers, and
 the three cases of DDRM are boolean masks over the N with gathered assignments. Written anew from that idea.

@@ -1,8 +1,8 @@
 """A checkpoint in ``celeba_hq.ckpt``'s exact format with random weights: what loading costs, what it restores.
 
-Run on Linux: ``python -m benchmarks.checkpoint --picture ../shared/data/celebahq/00.png``. Loading happens in a
-process of its own, whose peak memory the system tells. The restored picture is noise, since the weights are; that
-it reproduces the measurement holds for any network, and is asserted.
+Run on Linux: ``python -m benchmarks.studies.checkpoint --picture ../shared/data/celebahq/00.png``. Loading happens
+in a process of its own, whose peak memory the system tells. The restored picture is noise, since the weights are;
+that it reproduces the measurement holds for any network, and is asserted.
 """
 
 from __future__ import annotations
@@ -86,7 +86,15 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "celeba_hq.ckpt"
         size = write_random(path)
-        command = [sys.executable, "-m", "benchmarks.checkpoint", "--picture", str(picture), "--load", str(path)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.studies.checkpoint",
+            "--picture",
+            str(picture),
+            "--load",
+            str(path),
+        ]
         seconds, peak, network = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         console.print(
             f"load: {seconds:.2f} s, peak {peak / 1e6:.0f} MB for a checkpoint of {size / 1e6:.0f} MB "

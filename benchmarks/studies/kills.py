@@ -1,8 +1,9 @@
 """Kill ``restore-bench table2`` at random moments, run it again, and compare it with an undisturbed run.
 
-``python -m benchmarks.kills`` exits 1 where a single bit of a mean or a distance differs. Without ``--data`` it
-makes its own pictures and a tiny prior with random weights. Every command runs in a process of its own, forked
-from one that has imported PyTorch already, so that a kill hits the measuring and not seconds of importing.
+``python -m benchmarks.studies.kills`` exits 1 where a single bit of a mean or a distance differs. Without
+``--data`` it makes its own pictures and a tiny prior with random weights. Every command runs in a process of its
+own, forked from one that has imported PyTorch already, so that a kill hits the measuring and not seconds of
+importing.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.ddrm_step import TOLERANCE, Case, make_cases, peak_images
+from benchmarks.studies.ddrm_step import TOLERANCE, Case, make_cases, peak_images
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.name}") for c in make_cases(32, 2, torch.device("cpu"))])

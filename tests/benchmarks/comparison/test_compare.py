@@ -16,11 +16,13 @@ import torch
 
 pytest.importorskip("deepinv")
 
-from benchmarks import cli, compare, unconditional
+from benchmarks import cli
 from benchmarks.chunk import seed_of
-from benchmarks.deepinv_samplers import require_deepinv
-from benchmarks.kills import SIZE, write_pictures, write_tiny_prior
+from benchmarks.comparison import command as compare
+from benchmarks.comparison import unconditional
+from benchmarks.comparison.deepinv_samplers import require_deepinv
 from benchmarks.methods import OneEvaluation, Ours, PseudoInverse, attempt
+from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
 from degradations import Denoising, Inpainting, Measurement
 from restoration import console
 from restoration.priors import DiffusionPrior, load_prior

@@ -14,12 +14,12 @@ from diffusers import DDPMPipeline, UNet2DModel
 
 from benchmarks import campaign, cli
 from benchmarks.anytime import area
-from benchmarks.drawing import PriorModel, Sample, SolverRun, follow
-from benchmarks.generate import runs
+from benchmarks.generation.command import runs
+from benchmarks.generation.drawing import PriorModel, Sample, SolverRun, follow
+from benchmarks.generation.reference import FILE, measure_reference
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.reference import FILE, measure_reference
 from benchmarks.report.conditions import command
 from benchmarks.report.reading import read
 from benchmarks.report.tables import areas

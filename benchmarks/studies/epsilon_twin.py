@@ -1,6 +1,6 @@
 """A prior taught to predict ε instead of v: the papers' networks do, and ours do not.
 
-Run: ``python -m benchmarks.epsilon_twin faces.tar --prior faces-64 --steps 600 -o twin/``, then any other
+Run: ``python -m benchmarks.studies.epsilon_twin faces.tar --prior faces-64 --steps 600 -o twin/``, then any other
 benchmark with ``--prior twin/``. What differs between the two is the weight of an error at high noise: in x̂₀ an
 ε-network's is multiplied by σ_k, up to 157.
 """

@@ -1,6 +1,6 @@
 """A photograph larger than the prior, restored in tiles on three tasks, previews beside one another.
 
-Run: ``python -m benchmarks.photograph photo.jpg docs/photograph.jpg``.
+Run: ``python -m benchmarks.studies.photograph photo.jpg docs/photograph.jpg``.
 """
 
 from __future__ import annotations

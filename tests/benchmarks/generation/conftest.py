@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import cli
-from benchmarks.kills import write_pictures, write_tiny_prior
+from benchmarks.studies.kills import write_pictures, write_tiny_prior
 from restoration import console
 
 Generate = Callable[..., tuple[int, str, str]]

@@ -1,8 +1,9 @@
 """One DDRM step of ours against the same step on flattened, sorted vectors, and the memory of a run.
 
-``python -m benchmarks.ddrm_step`` exits 1 where the promise in its last line does not hold. The prior is free, its
-x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network. Beside other work on the
-same cores set OMP_WAIT_POLICY=passive: threads that spin for a core they do not get take longer than the step.
+``python -m benchmarks.studies.ddrm_step`` exits 1 where the promise in its last line does not hold. The prior is
+free, its x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network. Beside other
+work on the same cores set OMP_WAIT_POLICY=passive: threads that spin for a core they do not get take longer than
+the step.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.flattened_ddrm import FlatDDRM
+from benchmarks.studies.flattened_ddrm import FlatDDRM
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
 from restoration.restorer import synchronise
 from solvers import DDRM, NoiseSchedule, NoiseSource

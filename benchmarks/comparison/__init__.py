@@ -1,0 +1,1 @@
+"""Our samplers beside deepinv's, on the same pictures and the same prior."""

@@ -1,0 +1,1 @@
+"""Nested against vanilla generation: the paper's Tables 1 and 3."""
