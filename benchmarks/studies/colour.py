@@ -50,8 +50,9 @@ class Setting:
 
 
 SETTINGS = (
-    *(Setting((n,)) for n in (10, 20, 30, 60)),
+    Setting((30,)),
     Setting((10, 10, 10)),
+    *(Setting((n,)) for n in (10, 20, 60)),
     *(Setting((30,), eta) for eta in (0.0, 0.5, 1.0)),
     *(Setting((10, 10, 10), eta) for eta in (0.0, 0.5, 1.0)),
     *(Setting(steps) for steps in ((15, 15), (6, 6, 6, 6, 6), (16, 8, 6), (20, 5, 5), (6, 8, 16))),
