@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ from restoration.sources import Source
 from restoration.tasks import Task, derived_seed, pose
 from solvers import DDRM
 
+PairMetric = Callable[[Tensor, Tensor], Tensor]
+"""(B,) of two batches (B, C, H, W) in [0, 1]."""
 ORIGINAL = "original"
 """The key of the clean pictures' features."""
 
@@ -41,6 +43,7 @@ class Bench:
         lpips: None where its weights are not to be had.
         shown: of so many of the first pictures, the images themselves are kept.
         methods: whole restorations to compare besides, a picture at a time.
+        to_final: what compares a preview with the end of its own run, by the metric's name.
     """
 
     prior: DiffusionPrior
@@ -52,6 +55,7 @@ class Bench:
     ssim: bool = True
     shown: int = 0
     methods: tuple[Method, ...] = ()
+    to_final: Mapping[str, PairMetric] = field(default_factory=dict)
 
 
 @dataclass
@@ -149,6 +153,7 @@ def _measure_run(
         if bench.lpips is not None:
             scores["lpips"] = bench.lpips(restored, clean)
             scores["lpips_to_final"] = bench.lpips(restored, final)
+        scores |= {name: metric(restored, final) for name, metric in bench.to_final.items()}
         if bench.features is not None:
             chunk.features[look.key] = bench.features(restored, names).cpu()
         columns = {metric: values.tolist() for metric, values in scores.items()}

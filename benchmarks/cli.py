@@ -159,6 +159,9 @@ def consistency(
     batch: Batch = 32,
     device: Device = "auto",
     precision: Precision = "auto",
+    clip: Annotated[
+        str | None, typer.Option(metavar="FOLDER|ID", help="CLIP in transformers' format, if it is not cached.")
+    ] = None,
     lpips_weights: LpipsWeights = None,
     workers: Workers = "here",
     overwrite: Overwrite = False,

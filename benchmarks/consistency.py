@@ -37,7 +37,7 @@ def measure(options: Options, tasks: list[str]) -> tuple[Finished, list[TaskSumm
     Raises:
         RestorationError, ValueError: one line.
     """
-    alone = replace(options, distances=False)
+    alone = replace(options, distances=False, to_final=True)
     finished = measure_all("consistency", alone, chosen(tasks), runs())
     return finished, [summarise(finished.results, task) for task in tasks]
 
@@ -48,7 +48,10 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     for summary in summaries:
         for metric, title in (
             ("rmse_to_final", "RMSE to the end, [0, 1] units"),
+            ("mse_to_final", "MSE to the end"),
             ("lpips_to_final", "LPIPS to the end"),
+            ("clip_to_final", "CLIP image score to the end, of 100"),
+            ("dreamsim_to_final", "DreamSim to the end"),
         ):
             rows = []
             for run in runs():

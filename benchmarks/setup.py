@@ -19,11 +19,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from torch import Tensor
 
 from benchmarks.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
-from benchmarks.chunk import Bench, Chunk
+from benchmarks.chunk import Bench, Chunk, PairMetric
 from benchmarks.methods import Method
 from benchmarks.metrics.availability import available
+from benchmarks.metrics.clip import DEFAULT as CLIP
+from benchmarks.metrics.clip import ClipScore
+from benchmarks.metrics.dreamsim import DreamSim
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features, FeatureSpace
 from benchmarks.metrics.inception import InceptionFeatures
@@ -62,6 +66,8 @@ class Options:
     eta_b: float = 1.0
     shown: int = 6
     distances: bool = True
+    clip: str | None = None
+    to_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,8 +133,30 @@ def build_bench(
     wanted = ("FID", "LPIPS") if options.distances else ("LPIPS",)
     notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
     measured = features if options.distances else None
-    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, shown=options.shown, methods=methods)
-    return bench, features.space, notes
+    to_final, missing = _to_final(options, prior.device) if options.to_final else ({}, ())
+    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, True, options.shown, methods, to_final)
+    return bench, features.space, (*notes, *missing)
+
+
+def _to_final(options: Options, device: torch.device) -> tuple[dict[str, PairMetric], tuple[str, ...]]:
+    """What compares a preview with the end of its run, where it can be had, and a line for each that cannot."""
+    found: dict[str, PairMetric] = {"mse_to_final": _mse}
+    notes = []
+    try:
+        found["clip_to_final"] = ClipScore(options.clip or CLIP, device).alike
+    except MetricError as error:
+        if options.clip is not None:
+            raise
+        notes.append(f"CLIP image score: not available: {error}")
+    try:
+        found["dreamsim_to_final"] = DreamSim(device)
+    except MetricError as error:
+        notes.append(f"DreamSim: not available: {error}")
+    return found, tuple(notes)
+
+
+def _mse(images: Tensor, others: Tensor) -> Tensor:
+    return (images.clamp(0, 1) - others.clamp(0, 1)).double().square().mean(dim=(1, 2, 3))
 
 
 def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +176,7 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         **told,
         "features": None if bench.features is None else vars(bench.features.space),
         "lpips": bench.lpips is not None,
+        "to final": sorted(bench.to_final),
         "values": "floats in [0, 1], clamped for every metric; features of uint8",
         "seeds": "of each picture's name; with the operator's hash beside its rows",
         "device": str(prior.device.type),

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 
 from benchmarks.generation.drawing import Model, PriorModel, Sample, SolverRun
-from benchmarks.generation.quiet import quiet
+from benchmarks.quiet import quiet
 from nested import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior

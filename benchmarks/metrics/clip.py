@@ -1,4 +1,4 @@
-"""CLIP score: how well a picture fits its prompt."""
+"""CLIP score: how well a picture fits its prompt, or another picture."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.generation.quiet import quiet
 from benchmarks.metrics.errors import MetricError
-from benchmarks.metrics.pixels import check_images, to_uint8
+from benchmarks.metrics.pixels import check_images, check_pair, to_uint8
+from benchmarks.quiet import quiet
 from restoration.errors import first_line
 
 DEFAULT = "openai/clip-vit-large-patch14"
@@ -59,6 +59,25 @@ class ClipScore:
         pixels = to_uint8(images).expand(-1, 3, -1, -1).cpu()
         parts = [slice(start, start + AT_ONCE) for start in range(0, len(pixels), AT_ONCE)]
         return torch.cat([self._scores(pixels[part], list(prompts[part])) for part in parts])
+
+    @torch.no_grad()
+    def alike(self, images: Tensor, others: Tensor) -> Tensor:
+        """(B,) float64 on the CPU: 100 · cos of the embeddings of two pictures each, (B, C, H, W) in [0, 1].
+
+        Raises:
+            ValueError: no images, or not of one shape.
+        """
+        check_pair(images, others)
+        first, second = (self._embedded(to_uint8(part).expand(-1, 3, -1, -1).cpu()) for part in (images, others))
+        return 100 * torch.nn.functional.cosine_similarity(first, second)
+
+    def _embedded(self, pixels: Tensor) -> Tensor:
+        parts = []
+        for some in torch.split(pixels, AT_ONCE):
+            given = self.processor.image_processor(images=list(some), return_tensors="pt").to(self.device)
+            pooled = self.network.vision_model(pixel_values=given["pixel_values"]).pooler_output
+            parts.append(self.network.visual_projection(pooled))
+        return torch.cat(parts).double().cpu()
 
     def _scores(self, pixels: Tensor, prompts: list[str]) -> Tensor:
         given = self.processor(

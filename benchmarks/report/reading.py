@@ -58,6 +58,9 @@ KNOWN = (
     Metric("lpips", "LPIPS", "lower", 3),
     Metric("clip", "CLIP score", "higher", 2),
     Metric("rmse_to_final", "RMSE to the run's own final picture, [0, 1] units", digits=4),
+    Metric("mse_to_final", "MSE to the run's own final picture", "lower", 3, significant=True),
+    Metric("clip_to_final", "CLIP image score to the run's own final picture", "higher", 2),
+    Metric("dreamsim_to_final", "DreamSim to the run's own final picture", "lower", 3),
     Metric("lpips_to_final", "LPIPS to the run's own final picture", "lower", 3, significant=True),
 )
 """Metrics whose meaning is known; others are shown under their own names, without a best."""

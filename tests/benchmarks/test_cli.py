@@ -18,6 +18,7 @@ from benchmarks import cli
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.studies.kills import write_pictures, write_tiny_prior
 from restoration import console
+from restoration.priors.calibration import Calibration
 
 QUICK = (
     "--prior",
@@ -206,6 +207,34 @@ def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, capsys) -> 
     assert code == 0, err
     assert "inpaint: psnr" in out
     assert "area" not in out
+
+
+def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(folder: Path, capsys) -> None:
+    asked = (
+        "--data",
+        "pictures",
+        "--prior",
+        "tiny",
+        "--device",
+        "cpu",
+        "--tasks",
+        "sr4",
+        "--limit",
+        "2",
+        "-o",
+        "r",
+    )
+    code, out, err = bench("consistency", *asked, "--calibrate", "calibration.json", capsys=capsys)
+    assert code == 0, err
+    assert "sr4: RMSE to the end" in out
+    assert "sr4: MSE to the end" in out
+    assert "DreamSim: not available: dreamsim is not installed" in out
+    assert "CLIP image score: not available" in out
+    change = Calibration.load(folder)
+    assert change is not None
+    assert change.tasks["sr4"].complete[-1] == (1.0, 0.0)
+    code, _, err = bench("consistency", *asked, "--clip", "nowhere", "--overwrite", capsys=capsys)
+    assert (code, err.count("\n")) == (2, 1), err
 
 
 def test_mixed_sizes_are_shrunk_with_fit(folder: Path, capsys) -> None:

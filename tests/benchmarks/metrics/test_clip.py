@@ -106,3 +106,18 @@ def test_no_weights_and_wrong_counts_are_said(folder: Path, tmp_path: Path) -> N
         ClipScore(str(tmp_path / "none"))
     with pytest.raises(ValueError, match="prompts must be one an image: got 1 for 3"):
         ClipScore(str(folder))(pictures(), ["a"])
+
+
+def test_two_pictures_are_alike_by_the_angle_of_their_embeddings(folder: Path) -> None:
+    scorer = ClipScore(str(folder))
+    images, others = pictures(), pictures().flip(0)
+    given = scorer.processor.image_processor(images=[i.permute(1, 2, 0).numpy() for i in images], do_rescale=False)
+    pixels = torch.stack([torch.as_tensor(p) for p in given["pixel_values"]])
+    embedded = _tensor(scorer.network.get_image_features(pixels))
+    expected = 100 * torch.nn.functional.cosine_similarity(embedded, embedded.flip(0))
+    # 8 bits stand between: 1/500 of a picture's range, on a scale of 100
+    assert torch.allclose(scorer.alike(images, others).float(), expected, atol=0.5)
+    assert torch.allclose(scorer.alike(images, images), torch.full((3,), 100.0, dtype=torch.float64), atol=1e-4)
+    assert scorer.alike(images, others)[0] < 99.9
+    with pytest.raises(ValueError, match="shape"):
+        scorer.alike(images, others[:2])
