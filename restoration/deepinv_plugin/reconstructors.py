@@ -9,7 +9,7 @@ from numbers import Integral
 
 import torch
 from deepinv.models import Reconstructor
-from deepinv.physics import Physics
+from deepinv.physics import MRI, Physics
 from torch import Tensor
 
 from degradations import Measurement
@@ -71,7 +71,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         callback: Callback | None = None,
         sigma: float | Tensor | None = None,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """A sample of p(x | y), (B, C, H, W) in [0, 1].
+        """A sample of p(x | y), (B, C, H, W) in [0, 1]; complex images of MRI, of 2 channels, are not cut to it.
 
         Args:
             y: measurements in [0, 1] units; not written to.
@@ -142,7 +142,9 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
             )
         measured = y.detach().reshape(len(y), *wanted)
         noise = sigma_of(physics, len(y)) if sigma is None else sigma
-        return Restorer(prior, eta=self.eta, eta_b=self.eta_b), Measurement(measured, operator, noise)
+        signed = isinstance(physics, MRI) and operator.image_shape[0] == 2  # real and imaginary parts
+        restorer = Restorer(prior, eta=self.eta, eta_b=self.eta_b, clamp=not signed)
+        return restorer, Measurement(measured, operator, noise)
 
 
 class NestedDDRM(_Sampler):

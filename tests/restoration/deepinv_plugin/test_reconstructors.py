@@ -96,6 +96,18 @@ def test_a_noiseless_result_reproduces_the_measurement(physics: Physics, shape: 
     torch.testing.assert_close(measure(x), y, atol=2e-5, rtol=0)
 
 
+def test_complex_images_keep_their_signs() -> None:
+    physics, truth = MRI(torch.ones(4, 4)), 0.6 * (uniform(1, 2, 4, 4) - 0.5)
+    y = physics.A(truth)
+    x, previews = NestedDDRM(prior((2, 4, 4)), 2, 3)(y, physics, seed=0, get_trajectory=True)
+    # everything was measured without noise: float32 transforms of values near 1
+    torch.testing.assert_close(x, truth, atol=1e-5, rtol=0)
+    torch.testing.assert_close(previews[0], truth, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        list(DDRM(prior((2, 4, 4)), 3).iterate(y, physics, seed=0))[0][1], truth, atol=1e-5, rtol=0
+    )
+
+
 def test_the_prior_draws_what_was_not_measured_towards_its_mean() -> None:
     sharp = GaussianPrior(torch.full(SHAPE, -0.5), 1e-8 * torch.eye(16))
     x = NestedDDRM(sharp, 2, 3)(torch.full((1, *SHAPE), 0.7), Denoising(GaussianNoise(0.1)), seed=0)
