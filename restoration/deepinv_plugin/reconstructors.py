@@ -61,6 +61,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         self.denoiser, self.sigma_range = denoiser, sigma_range
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.allocation, self.eta, self.eta_b = tuple(allocation), eta, eta_b
+        self._adapted: DenoiserPrior | None = None
 
     def forward(
         self,
@@ -133,7 +134,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         if isinstance(prior, torch.nn.Module) and not is_prior(prior):
             refuse_undecomposable(physics)
             shape = self.image_shape or tuple(physics.A_adjoint(y).shape[1:])
-            prior = DenoiserPrior(prior, shape, self.sigma_range)
+            prior = self._as_prior(prior, shape)
         operator = from_physics(physics, prior.image_shape)
         wanted = operator.measurement_shape
         if y[0].numel() != math.prod(wanted):
@@ -145,6 +146,13 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         signed = isinstance(physics, MRI) and operator.image_shape[0] == 2  # real and imaginary parts
         restorer = Restorer(prior, eta=self.eta, eta_b=self.eta_b, clamp=not signed)
         return restorer, Measurement(measured, operator, noise)
+
+    def _as_prior(self, denoiser: torch.nn.Module, shape: tuple[int, ...]) -> DenoiserPrior:
+        """The denoiser as a prior, kept from call to call: hashing its weights takes as long as using them."""
+        kept = self._adapted
+        if kept is None or kept.denoiser is not denoiser or kept.image_shape != shape:
+            kept = self._adapted = DenoiserPrior(denoiser, shape, self.sigma_range)
+        return kept
 
 
 class NestedDDRM(_Sampler):

@@ -13,6 +13,7 @@ from deepinv.physics import (
     Demosaicing,
     Denoising,
     Downsampling,
+    DynamicMRI,
     GaussianNoise,
     Inpainting,
     Physics,
@@ -216,6 +217,7 @@ class Complex(Flipped):
         (MRI(mask(2, 4, 4)), (1, 4, 4), "same for real and imaginary parts"),
         (MRI(torch.ones(1, 2, 4, 4, 4), three_d=True), (2, 4, 4), "must be of slices"),
         (Denoising(GaussianNoise(0.1), sensor_model=torch.round), (1, 4, 4), "must have no sensor_model"),
+        (DynamicMRI(torch.ones(3, 4, 4)), (1, 4, 4), r"DynamicMRI must be of slices, \(2, H, W\): its mask is"),
         (as_physics(SuperResolution((1, 4, 4), 2)), (3, 4, 4), r"that of SVDPhysics, \(1, 4, 4\)"),
     ],
 )
