@@ -46,6 +46,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         eta_b: float,
         image_shape: Sequence[int] | None,
         sigma_range: tuple[float, float] | None,
+        seed: int | None,
     ) -> None:
         super().__init__()
         if isinstance(denoiser, PriorDenoiser):
@@ -61,6 +62,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         self.denoiser, self.sigma_range = denoiser, sigma_range
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.allocation, self.eta, self.eta_b = tuple(allocation), eta, eta_b
+        self.seed = seed
         self._adapted: DenoiserPrior | None = None
 
     def forward(
@@ -77,8 +79,8 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         Args:
             y: measurements in [0, 1] units; not written to.
             physics: A, with a singular value decomposition, and its noise model.
-            seed: of the first image, later ones count on; or one an image; None draws them. The global random
-                state is not touched.
+            seed: of the first image, later ones count on; or one an image; None is the model's own, which draws
+                them where it is None too. The global random state is not touched.
             get_trajectory: also return previews: of a nested run its completed outer steps, of a plain one x̂₀
                 after every evaluation.
             callback: called with (nfe, x̂₀) after every evaluation; returning True ends the run, and the newest
@@ -118,6 +120,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
 
     def _resolve(self, seed: Seed, count: int) -> tuple[int, ...]:
         """One seed an image, remembered."""
+        seed = self.seed if seed is None else seed
         given = range(int(seed), int(seed) + count) if isinstance(seed, (int, Integral)) else seed
         self.seeds = resolve_seeds(given, count)
         return self.seeds
@@ -165,6 +168,7 @@ class NestedDDRM(_Sampler):
         eta, eta_b: DDRM's, 0 … 1.
         image_shape: (C, H, W) of a denoiser's images; None means those of ``physics.A_adjoint``.
         sigma_range: σ that a denoiser was trained for, as in :func:`from_denoiser`.
+        seed: of calls that give none, e.g. ``deepinv.test``'s, each batch alike; None draws theirs.
 
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithm 3.
     """
@@ -179,9 +183,10 @@ class NestedDDRM(_Sampler):
         eta_b: float = ETA_B,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
+        seed: int | None = None,
     ) -> None:
         steps = uniform(outer_steps, inner_steps) if allocation is None else allocation
-        super().__init__(denoiser, steps, eta, eta_b, image_shape, sigma_range)
+        super().__init__(denoiser, steps, eta, eta_b, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return preview.complete
@@ -193,7 +198,7 @@ class DDRM(_Sampler):
     Args:
         denoiser: a prior of ours, or a deepinv denoiser on the [0, 1] scale.
         steps: network evaluations.
-        eta, eta_b, image_shape, sigma_range: as in :class:`NestedDDRM`.
+        eta, eta_b, image_shape, sigma_range, seed: as in :class:`NestedDDRM`.
 
     Source: Kawar et al., *Denoising Diffusion Restoration Models*, 2022.
     """
@@ -206,8 +211,9 @@ class DDRM(_Sampler):
         eta_b: float = ETA_B,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
+        seed: int | None = None,
     ) -> None:
-        super().__init__(denoiser, uniform(1, steps), eta, eta_b, image_shape, sigma_range)
+        super().__init__(denoiser, uniform(1, steps), eta, eta_b, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return True

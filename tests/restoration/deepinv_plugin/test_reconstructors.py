@@ -140,6 +140,15 @@ def test_seed_0_is_a_seed_and_no_seed_is_drawn() -> None:
     assert model(y, physics, seed=seeds).equal(drawn)
 
 
+def test_a_model_may_have_a_seed_of_its_own_for_calls_that_give_none() -> None:
+    physics, y = inpainting(0.1), uniform(2, *SHAPE)
+    model = NestedDDRM(prior(), 2, 3, seed=0)
+    assert model(y, physics).equal(model(y, physics))
+    assert model(y, physics).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=0))
+    assert model(y, physics, seed=1).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=1))
+    assert DDRM(prior(), 3, seed=4)(y[:1], physics).equal(DDRM(prior(), 3)(y[:1], physics, seed=4))
+
+
 def test_y_and_the_global_random_state_are_not_touched() -> None:
     physics = inpainting(0.1)
     y = physics.A(uniform(2, *SHAPE))
