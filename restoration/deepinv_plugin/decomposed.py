@@ -114,7 +114,11 @@ def copied(physics: DecomposablePhysics) -> DecomposablePhysics:
         for value in vars(module).values()
         if isinstance(value, torch.Generator)
     ]
-    copy_: DecomposablePhysics = copy.deepcopy(physics, {id(generator): generator for generator in generators})
+    memo: dict[int, object] = {id(generator): generator for generator in generators}
+    for buffer in physics.buffers():
+        if not buffer.is_leaf:  # e.g. a learned mask, which deepcopy refuses
+            memo[id(buffer)] = buffer.detach().clone()
+    copy_: DecomposablePhysics = copy.deepcopy(physics, memo)
     copy_.noise_model = ZeroNoise()
     for module in copy_.modules():
         for name, value in vars(module).items():

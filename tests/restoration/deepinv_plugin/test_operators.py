@@ -226,6 +226,13 @@ def test_what_cannot_be_used_is_told(theirs: Physics, shape: tuple[int, int, int
         from_physics(theirs, shape)
 
 
+def test_a_mask_in_the_midst_of_training_is_taken_as_it_is() -> None:
+    weights = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    operator = from_physics(Inpainting((1, 4, 4), weights + mask(1, 1, 4, 4)))
+    assert operator.singular_values.equal(mask(1, 1, 4, 4)[0])
+    assert not any(buffer.requires_grad for buffer in operator.buffers())
+
+
 def test_ours_come_back_as_they_were() -> None:
     ours = SuperResolution((3, 8, 8), 4)
     back: SVDOperator = from_physics(as_physics(ours))
