@@ -87,9 +87,13 @@ class Restorer:
         prior: what clean images look like, e.g. ``load_prior("faces-64")``.
         solver: the inner posterior sampler; ``"ddrm"``.
         eta, eta_b: DDRM's, 0 … 1.
+        clamp: cut what is shown to [0, 1], as pictures are; False for images that may leave it, e.g. the real and
+            imaginary parts of a complex one.
     """
 
-    def __init__(self, prior: Prior, solver: str = "ddrm", eta: float = ETA, eta_b: float = ETA_B) -> None:
+    def __init__(
+        self, prior: Prior, solver: str = "ddrm", eta: float = ETA, eta_b: float = ETA_B, clamp: bool = True
+    ) -> None:
         if solver != "ddrm":
             raise ValueError(f"solver must be 'ddrm': got {solver!r}")
         for name, value in (("eta", eta), ("eta_b", eta_b)):
@@ -97,6 +101,7 @@ class Restorer:
                 raise ValueError(f"{name} must be from 0 to 1: got {value}")
         self.prior = prior
         self.eta, self.eta_b = eta, eta_b
+        self.clamp = clamp
 
     def posterior(self, measurement: Measurement) -> DDRM:
         """The inner sampler, in the network's units and on its device, of a measurement in [0, 1] units."""
@@ -210,7 +215,7 @@ class Restorer:
         fastest = math.inf
         if state.x0 is not None:
             yield Preview(
-                _shown(state.x0),
+                self._shown(state.x0),
                 state.nfe,
                 nested.total_nfe,
                 state.outer_step,
@@ -225,7 +230,7 @@ class Restorer:
                 return StoppedBy.MAX_NFE
         for estimate in estimates:
             x0 = estimate.x0 if estimate.complete else nested.inner.preview(estimate.x0)
-            image = _shown(x0)
+            image = self._shown(x0)
             if bool(image.isnan().any()):
                 raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
             synchronise(image.device)
@@ -254,6 +259,10 @@ class Restorer:
                 return StoppedBy.DEADLINE
         return StoppedBy.FINISHED
 
+    def _shown(self, x0: Tensor) -> Tensor:
+        image = (x0 + 1) / 2
+        return image.clamp(0, 1) if self.clamp else image
+
 
 def check_limits(deadline: float | None, max_nfe: int | None) -> None:
     """ValueError unless there is time for one evaluation."""
@@ -270,10 +279,6 @@ def resolve_seeds(seeds: Sequence[int] | None, count: int) -> tuple[int, ...]:
     if isinstance(seeds, int) or len(seeds) != count:
         raise ValueError(f"seeds must be a sequence of {count}, one an image: got {seeds}")
     return tuple(seeds)
-
-
-def _shown(x0: Tensor) -> Tensor:
-    return ((x0 + 1) / 2).clamp(0, 1)
 
 
 def synchronise(device: torch.device) -> None:

@@ -18,7 +18,8 @@ from restoration.errors import first_line
 class Decomposed(SVDOperator):
     """A = U diag(mask) Vᵀ by the physics' own U and V, which are copied as they are now.
 
-    Signs of its mask go into U. Measurements of fewer than three dimensions get ones behind: (C, m) is (C, m, 1).
+    They are applied in the mask's dtype where that is the wider one. Signs of the mask go into U. Measurements of
+    fewer than three dimensions get ones behind: (C, m) is (C, m, 1).
 
     Args:
         physics: with an orthonormal V between images and a spectral domain of as many real numbers.
@@ -44,20 +45,23 @@ class Decomposed(SVDOperator):
         self._spectral, self._measured = tuple(spectrum.shape[1:]), tuple(measured)
 
     def Vt(self, x: Tensor) -> Tensor:
-        z: Tensor = self.bases.V_adjoint(x)
-        return z.reshape(x.shape)
+        z: Tensor = self.bases.V_adjoint(self._wide(x))
+        return z.reshape(x.shape).to(x)
 
     def V(self, z: Tensor) -> Tensor:
-        x: Tensor = self.bases.V(z.reshape(len(z), *self._spectral))
-        return x.reshape(z.shape)
+        x: Tensor = self.bases.V(self._wide(z).reshape(len(z), *self._spectral))
+        return x.reshape(z.shape).to(z)
 
     def Ut(self, y: Tensor) -> Tensor:
-        z: Tensor = self.bases.U_adjoint(y.reshape(len(y), *self._measured))
-        return self._signed(z.reshape(len(y), *self.image_shape))
+        z: Tensor = self.bases.U_adjoint(self._wide(y).reshape(len(y), *self._measured))
+        return self._signed(z.reshape(len(y), *self.image_shape)).to(y)
 
     def U(self, z: Tensor) -> Tensor:
-        y: Tensor = self.bases.U(self._signed(z).reshape(len(z), *self._spectral))
-        return y.reshape(len(z), *self.measurement_shape)
+        y: Tensor = self.bases.U(self._signed(self._wide(z)).reshape(len(z), *self._spectral))
+        return y.reshape(len(z), *self.measurement_shape).to(z)
+
+    def _wide(self, values: Tensor) -> Tensor:
+        return values.to(torch.promote_types(values.dtype, self.singular_values.dtype))
 
     def _signed(self, z: Tensor) -> Tensor:
         return z * (self.singular_values > 0 if self.signs is None else self.signs)
@@ -110,7 +114,11 @@ def copied(physics: DecomposablePhysics) -> DecomposablePhysics:
         for value in vars(module).values()
         if isinstance(value, torch.Generator)
     ]
-    copy_: DecomposablePhysics = copy.deepcopy(physics, {id(generator): generator for generator in generators})
+    memo: dict[int, object] = {id(generator): generator for generator in generators}
+    for buffer in physics.buffers():
+        if not buffer.is_leaf:  # e.g. a learned mask, which deepcopy refuses
+            memo[id(buffer)] = buffer.detach().clone()
+    copy_: DecomposablePhysics = copy.deepcopy(physics, memo)
     copy_.noise_model = ZeroNoise()
     for module in copy_.modules():
         for name, value in vars(module).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, TypeGuard
 
@@ -137,9 +138,9 @@ class DenoiserPrior:
             return tensor.device
         raise AttributeError("device")
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Equal for denoisers of one class, range and weights."""
+        """Equal for denoisers of one class, range and weights, as these were when it was first asked for."""
         digest = hashlib.sha256(f"{self.name} {self.lowest}".encode())
         for name, tensor in self.denoiser.state_dict().items():
             digest.update(
@@ -152,7 +153,8 @@ class DenoiserPrior:
         """x̂₀ (B, C, H, W) float32 from x_k at level k = 1 … K, one evaluation; clipped if the denoiser clips."""
         sigma = max(self.schedule.sigma(k) / 2, self.lowest)
         x = (x_k / math.sqrt(self.schedule.alpha_bar(k)) + 1) / 2
-        x0: Tensor = self.denoiser(x, sigma)
+        weights = next((w for w in self.denoiser.parameters() if w.is_floating_point()), x)
+        x0: Tensor = self.denoiser(x.to(weights.dtype), sigma)
         return 2 * x0.float() - 1
 
 
@@ -187,7 +189,9 @@ def is_prior(thing: object) -> TypeGuard[Prior]:
 
 
 def register_network(module: torch.nn.Module, prior: Prior) -> None:
-    """Make the prior's network, where it has one, move and count with a module."""
+    """Make the prior's network, or that of the prior inside it, move and count with a module."""
     for name in ("network", "denoiser"):
         if isinstance(network := getattr(prior, name, None), torch.nn.Module):
             module.network = network
+    if is_prior(inner := getattr(prior, "prior", None)):
+        register_network(module, inner)

@@ -49,7 +49,10 @@ def from_physics(physics: Physics, image_shape: Sequence[int] | None = None) -> 
     else:
         operator, forward = _adapt(physics, _shape(physics, image_shape))
     if image_shape is not None and operator.image_shape != tuple(image_shape):
-        raise ValueError(f"image_shape must be that of {name}, {operator.image_shape}: got {tuple(image_shape)}")
+        raise ValueError(
+            f"image_shape must be that of {name}, {operator.image_shape}: got {tuple(image_shape)} (a prior "
+            "brings its own; TiledPrior fits larger images)"
+        )
     _check(physics, operator, forward)
     return operator
 
@@ -65,8 +68,10 @@ def refuse_undecomposable(physics: Physics) -> None:
 def _shape(physics: DecomposablePhysics, image_shape: Sequence[int] | None) -> tuple[int, ...]:
     own = getattr(physics, "img_size", None)
     if isinstance(physics, MRI):
-        if physics.three_d:
-            raise ValueError("MRI must be of slices, (2, H, W): got three_d=True")
+        if physics.mask.ndim != 4:  # volumes, and DynamicMRI
+            raise ValueError(
+                f"{type(physics).__name__} must be of slices, (2, H, W): its mask is {tuple(physics.mask.shape)}"
+            )
         own = physics.mask.shape[1:]  # its img_size is not updated with its mask
     own = tuple(own) if own is not None and len(own) == 3 else None
     shape = own if image_shape is None else tuple(image_shape)
@@ -77,6 +82,7 @@ def _shape(physics: DecomposablePhysics, image_shape: Sequence[int] | None) -> t
         real = f" or, of real images, (1, {own[1]}, {own[2]})" if isinstance(physics, MRI) and own else ""
         raise ValueError(
             f"image_shape must be that of {type(physics).__name__}, {own or '(C, H, W)'}{real}: got {shape}"
+            " (a prior brings its own; TiledPrior fits larger images)"
         )
     return shape
 

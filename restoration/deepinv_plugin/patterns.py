@@ -28,7 +28,7 @@ class Patterns(SVDOperator):
         v, upper = torch.linalg.qr(vh.detach().double().mT, mode="complete")
         v[:, :rank] *= upper.diagonal().sign()
         u, upper = torch.linalg.qr(u.detach().double())
-        values = torch.zeros(channels, height * width, device=s.device)
+        values = torch.zeros(channels, height * width, dtype=s.dtype, device=s.device)
         values[:, :rank] = s.detach().abs()
         super().__init__(image_shape, (channels, len(u), 1), values.reshape(image_shape))
         self._v, self._u = v, u * upper.diagonal().sign()

@@ -9,7 +9,7 @@ from numbers import Integral
 
 import torch
 from deepinv.models import Reconstructor
-from deepinv.physics import Physics
+from deepinv.physics import MRI, Physics
 from torch import Tensor
 
 from degradations import Measurement
@@ -46,6 +46,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         eta_b: float,
         image_shape: Sequence[int] | None,
         sigma_range: tuple[float, float] | None,
+        seed: int | None,
     ) -> None:
         super().__init__()
         if isinstance(denoiser, PriorDenoiser):
@@ -61,6 +62,8 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         self.denoiser, self.sigma_range = denoiser, sigma_range
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.allocation, self.eta, self.eta_b = tuple(allocation), eta, eta_b
+        self.seed = seed
+        self._adapted: DenoiserPrior | None = None
 
     def forward(
         self,
@@ -71,13 +74,13 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         callback: Callback | None = None,
         sigma: float | Tensor | None = None,
     ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """A sample of p(x | y), (B, C, H, W) in [0, 1].
+        """A sample of p(x | y), (B, C, H, W) in [0, 1]; complex images of MRI, of 2 channels, are not cut to it.
 
         Args:
             y: measurements in [0, 1] units; not written to.
             physics: A, with a singular value decomposition, and its noise model.
-            seed: of the first image, later ones count on; or one an image; None draws them. The global random
-                state is not touched.
+            seed: of the first image, later ones count on; or one an image; None is the model's own, which draws
+                them where it is None too. The global random state is not touched.
             get_trajectory: also return previews: of a nested run its completed outer steps, of a plain one x̂₀
                 after every evaluation.
             callback: called with (nfe, x̂₀) after every evaluation; returning True ends the run, and the newest
@@ -117,6 +120,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
 
     def _resolve(self, seed: Seed, count: int) -> tuple[int, ...]:
         """One seed an image, remembered."""
+        seed = self.seed if seed is None else seed
         given = range(int(seed), int(seed) + count) if isinstance(seed, (int, Integral)) else seed
         self.seeds = resolve_seeds(given, count)
         return self.seeds
@@ -133,7 +137,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         if isinstance(prior, torch.nn.Module) and not is_prior(prior):
             refuse_undecomposable(physics)
             shape = self.image_shape or tuple(physics.A_adjoint(y).shape[1:])
-            prior = DenoiserPrior(prior, shape, self.sigma_range)
+            prior = self._as_prior(prior, shape)
         operator = from_physics(physics, prior.image_shape)
         wanted = operator.measurement_shape
         if y[0].numel() != math.prod(wanted):
@@ -142,7 +146,16 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
             )
         measured = y.detach().reshape(len(y), *wanted)
         noise = sigma_of(physics, len(y)) if sigma is None else sigma
-        return Restorer(prior, eta=self.eta, eta_b=self.eta_b), Measurement(measured, operator, noise)
+        signed = isinstance(physics, MRI) and operator.image_shape[0] == 2  # real and imaginary parts
+        restorer = Restorer(prior, eta=self.eta, eta_b=self.eta_b, clamp=not signed)
+        return restorer, Measurement(measured, operator, noise)
+
+    def _as_prior(self, denoiser: torch.nn.Module, shape: tuple[int, ...]) -> DenoiserPrior:
+        """The denoiser as a prior, kept from call to call: hashing its weights takes as long as using them."""
+        kept = self._adapted
+        if kept is None or kept.denoiser is not denoiser or kept.image_shape != shape:
+            kept = self._adapted = DenoiserPrior(denoiser, shape, self.sigma_range)
+        return kept
 
 
 class NestedDDRM(_Sampler):
@@ -155,6 +168,7 @@ class NestedDDRM(_Sampler):
         eta, eta_b: DDRM's, 0 … 1.
         image_shape: (C, H, W) of a denoiser's images; None means those of ``physics.A_adjoint``.
         sigma_range: σ that a denoiser was trained for, as in :func:`from_denoiser`.
+        seed: of calls that give none, e.g. ``deepinv.test``'s, each batch alike; None draws theirs.
 
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithm 3.
     """
@@ -169,9 +183,10 @@ class NestedDDRM(_Sampler):
         eta_b: float = ETA_B,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
+        seed: int | None = None,
     ) -> None:
         steps = uniform(outer_steps, inner_steps) if allocation is None else allocation
-        super().__init__(denoiser, steps, eta, eta_b, image_shape, sigma_range)
+        super().__init__(denoiser, steps, eta, eta_b, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return preview.complete
@@ -183,7 +198,7 @@ class DDRM(_Sampler):
     Args:
         denoiser: a prior of ours, or a deepinv denoiser on the [0, 1] scale.
         steps: network evaluations.
-        eta, eta_b, image_shape, sigma_range: as in :class:`NestedDDRM`.
+        eta, eta_b, image_shape, sigma_range, seed: as in :class:`NestedDDRM`.
 
     Source: Kawar et al., *Denoising Diffusion Restoration Models*, 2022.
     """
@@ -196,8 +211,9 @@ class DDRM(_Sampler):
         eta_b: float = ETA_B,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
+        seed: int | None = None,
     ) -> None:
-        super().__init__(denoiser, uniform(1, steps), eta, eta_b, image_shape, sigma_range)
+        super().__init__(denoiser, uniform(1, steps), eta, eta_b, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return True

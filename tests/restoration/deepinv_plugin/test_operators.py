@@ -13,6 +13,7 @@ from deepinv.physics import (
     Demosaicing,
     Denoising,
     Downsampling,
+    DynamicMRI,
     GaussianNoise,
     Inpainting,
     Physics,
@@ -216,12 +217,20 @@ class Complex(Flipped):
         (MRI(mask(2, 4, 4)), (1, 4, 4), "same for real and imaginary parts"),
         (MRI(torch.ones(1, 2, 4, 4, 4), three_d=True), (2, 4, 4), "must be of slices"),
         (Denoising(GaussianNoise(0.1), sensor_model=torch.round), (1, 4, 4), "must have no sensor_model"),
+        (DynamicMRI(torch.ones(3, 4, 4)), (1, 4, 4), r"DynamicMRI must be of slices, \(2, H, W\): its mask is"),
         (as_physics(SuperResolution((1, 4, 4), 2)), (3, 4, 4), r"that of SVDPhysics, \(1, 4, 4\)"),
     ],
 )
 def test_what_cannot_be_used_is_told(theirs: Physics, shape: tuple[int, int, int] | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_physics(theirs, shape)
+
+
+def test_a_mask_in_the_midst_of_training_is_taken_as_it_is() -> None:
+    weights = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    operator = from_physics(Inpainting((1, 4, 4), weights + mask(1, 1, 4, 4)))
+    assert operator.singular_values.equal(mask(1, 1, 4, 4)[0])
+    assert not any(buffer.requires_grad for buffer in operator.buffers())
 
 
 def test_ours_come_back_as_they_were() -> None:

@@ -8,10 +8,11 @@ import deepinv
 import pytest
 import torch
 from deepinv.loss.metric import PSNR
-from deepinv.models import Reconstructor
+from deepinv.models import Denoiser, Reconstructor
 from deepinv.physics import (
     MRI,
     BlurFFT,
+    DecomposablePhysics,
     Denoising,
     GaussianNoise,
     Inpainting,
@@ -25,7 +26,8 @@ from deepinv.physics import (
 import degradations
 from degradations import Measurement, SuperResolution
 from restoration import GaussianPrior, Restorer
-from restoration.deepinv_plugin import DDRM, NestedDDRM, as_denoiser, as_physics
+from restoration.deepinv_plugin import DDRM, NestedDDRM, as_denoiser, as_physics, from_denoiser
+from restoration.priors.tiled import TiledPrior
 
 SHAPE = (1, 4, 4)
 
@@ -96,6 +98,18 @@ def test_a_noiseless_result_reproduces_the_measurement(physics: Physics, shape: 
     torch.testing.assert_close(measure(x), y, atol=2e-5, rtol=0)
 
 
+def test_complex_images_keep_their_signs() -> None:
+    physics, truth = MRI(torch.ones(4, 4)), 0.6 * (uniform(1, 2, 4, 4) - 0.5)
+    y = physics.A(truth)
+    x, previews = NestedDDRM(prior((2, 4, 4)), 2, 3)(y, physics, seed=0, get_trajectory=True)
+    # everything was measured without noise: float32 transforms of values near 1
+    torch.testing.assert_close(x, truth, atol=1e-5, rtol=0)
+    torch.testing.assert_close(previews[0], truth, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        next(DDRM(prior((2, 4, 4)), 3).iterate(y, physics, seed=0))[1], truth, atol=1e-5, rtol=0
+    )
+
+
 def test_the_prior_draws_what_was_not_measured_towards_its_mean() -> None:
     sharp = GaussianPrior(torch.full(SHAPE, -0.5), 1e-8 * torch.eye(16))
     x = NestedDDRM(sharp, 2, 3)(torch.full((1, *SHAPE), 0.7), Denoising(GaussianNoise(0.1)), seed=0)
@@ -124,6 +138,15 @@ def test_seed_0_is_a_seed_and_no_seed_is_drawn() -> None:
     seeds = model.seeds
     assert not model(y, physics).equal(drawn)
     assert model(y, physics, seed=seeds).equal(drawn)
+
+
+def test_a_model_may_have_a_seed_of_its_own_for_calls_that_give_none() -> None:
+    physics, y = inpainting(0.1), uniform(2, *SHAPE)
+    model = NestedDDRM(prior(), 2, 3, seed=0)
+    assert model(y, physics).equal(model(y, physics))
+    assert model(y, physics).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=0))
+    assert model(y, physics, seed=1).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=1))
+    assert DDRM(prior(), 3, seed=4)(y[:1], physics).equal(DDRM(prior(), 3)(y[:1], physics, seed=4))
 
 
 def test_y_and_the_global_random_state_are_not_touched() -> None:
@@ -178,6 +201,75 @@ def test_results_come_in_the_measurements_dtype_and_carry_no_gradient() -> None:
     x = NestedDDRM(prior(), 2, 3)(y, Denoising(GaussianNoise(0.1)), seed=0)
     assert x.dtype == torch.float64
     assert not x.requires_grad
+
+
+class Rotated(DecomposablePhysics):
+    """Dense bases in float64."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            mask=torch.ones(1, *SHAPE, dtype=torch.float64), img_size=SHAPE, noise_model=GaussianNoise(0.1)
+        )
+        self.basis = torch.linalg.qr(uniform(16, 16).double()).Q
+
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ self.basis).reshape(x.shape)
+
+    def V(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ self.basis.mT).reshape(x.shape)
+
+
+@pytest.mark.parametrize(
+    "physics",
+    [Rotated(), SinglePixelCamera(8, SHAPE, fast=False, noise_model=GaussianNoise(0.1)).double()],
+    ids=["one's own", "single pixel"],
+)
+def test_a_physics_in_float64_restores(physics: Physics) -> None:
+    y = physics.A(uniform(2, *SHAPE).double())
+    assert DDRM(prior(), 3)(y, physics, seed=0).dtype == torch.float64
+
+
+def test_a_denoiser_runs_in_its_own_dtype() -> None:
+    denoiser = Affine().double()
+    y = uniform(1, *SHAPE)
+    x = DDRM(denoiser, 3, sigma_range=(0, 1))(y, Denoising(GaussianNoise(0.1)), seed=0)
+    assert x.dtype == torch.float32
+    assert denoiser.saw == torch.float64
+
+
+class Affine(Denoiser):
+    """Half of x, in the dtype of a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        self.saw = x.dtype
+        return torch.nn.functional.linear(x.reshape(-1, 1), self.weight.reshape(1, 1)).reshape(x.shape)
+
+
+def test_the_weights_of_a_denoiser_are_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser, y, physics = Affine(), uniform(1, *SHAPE), Denoising(GaussianNoise(0.1))
+    model, hashed = DDRM(denoiser, 2, sigma_range=(0, 1)), []
+    whole = denoiser.state_dict
+    monkeypatch.setattr(denoiser, "state_dict", lambda: hashed.append(1) or whole())
+    assert not model(y, physics, seed=0).equal(model(y, physics, seed=1))
+    assert len(hashed) == 1
+
+
+def test_the_network_inside_a_tiled_prior_moves_with_the_model() -> None:
+    inner = from_denoiser(Affine(), SHAPE, sigma_range=(0, 1))
+    model = DDRM(TiledPrior(inner, (1, 4, 6)), 2)
+    assert [p.dtype for p in model.double().parameters()] == [torch.float64]
+    assert inner.denoiser.weight.dtype == torch.float64
+
+
+def test_a_prior_of_other_images_is_told_as_such() -> None:
+    with pytest.raises(
+        ValueError, match=r"that of Inpainting, \(1, 8, 8\): got \(1, 4, 4\) \(a prior brings its own"
+    ):
+        DDRM(prior())(uniform(1, 1, 8, 8), Inpainting((1, 8, 8), 0.5, noise_model=GaussianNoise(0.1)))
 
 
 @pytest.mark.filterwarnings("ignore:The tuple format for dataset outputs is deprecated:DeprecationWarning")
