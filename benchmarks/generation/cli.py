@@ -55,7 +55,7 @@ def generate(
     ] = None,
     limit: Limit = None,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Crop and shrink real pictures to the samples' size.")
+        bool, typer.Option("--fit", help="Crop and resample real pictures to the samples' size.")
     ] = False,
     feature_prior: Annotated[
         str, typer.Option(metavar="NAME|PATH|ID", help="Whose features, where a pipeline has no FID.")

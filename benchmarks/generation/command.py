@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -133,6 +134,9 @@ def _check(options: Options) -> None:
         raise ValueError(f"--samples must be at least 2, for a distance: got {options.samples}")
     if options.batch < 1 or (options.limit is not None and options.limit < 2):
         raise ValueError(f"--batch must be at least 1 and --limit 2: got {options.batch} and {options.limit}")
+    guidance = options.conditions.guidance
+    if guidance is not None and not 1 <= guidance < math.inf:
+        raise ValueError(f"--guidance must be a number of at least 1, which is none: got {guidance}")
     file = options.reference_stats
     if not options.data and (file is None or not file.exists()):
         raise ValueError("--data FOLDER|TAR of real pictures is needed, or --reference-stats FILE of them")
@@ -175,8 +179,12 @@ def _clip(options: Options, model: Model) -> tuple[ClipScore | None, tuple[str, 
 def _reference(options: Options, features: Features, model: Model) -> tuple[Statistics, tuple[str, ...]]:
     known = known_reference(options.reference_stats, features.space)
     if known is not None and options.reference_stats is not None:
+        try:
+            known.factor()  # kept; what no distance can be had from is refused before hours of drawing
+        except MetricError as error:
+            raise MetricError(f"{options.reference_stats}: {error}") from None
         return known, (f"the real pictures' statistics are those of {options.reference_stats.name}",)
-    real, failed = reference.measure_reference(
+    real, notes = reference.measure_reference(
         options.data,
         features,
         model.image_shape,
@@ -186,7 +194,7 @@ def _reference(options: Options, features: Features, model: Model) -> tuple[Stat
     )
     if options.reference_stats is not None:
         real.save(options.reference_stats)
-    return real, tuple(f"left out of the reference: {line}" for line in failed)
+    return real, notes
 
 
 def _samples(options: Options, model: Model) -> list[Sample]:
@@ -231,6 +239,8 @@ def _config(options: Options, bench: DrawingBench, real: Statistics) -> dict[str
     if file is not None and not options.data:
         told["reference statistics"] = file.name
     if isinstance(model, PipelineModel):
+        if isinstance(bench.features, PriorFeatures):
+            told["feature prior"] = bench.features.prior.name
         told["guidance"] = model.guidance
         told["classes"] = list(options.conditions.classes or ["all"]) if model.takes == "class_labels" else None
         text = "\n".join(options.conditions.prompts)

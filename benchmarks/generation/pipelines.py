@@ -80,6 +80,11 @@ def _pipeline_folder(name: str) -> Path | None:
             return None
         return Path(DiffusionPipeline.download(name, use_safetensors=True))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        if "`safetensors` weights" in str(error):  # diffusers' own words; it has no kind for it
+            raise PriorError(
+                f"{name} has no safetensors on the hub, and other weights may run code: save its pipeline as a "
+                "folder with save_pretrained elsewhere, and give its path as the prior"
+            ) from None
         status = getattr(getattr(error, "response", None), "status_code", None)
         missing = status in (401, 403, 404)
         reason = "no such repository, or not a public one" if missing else f"status {status or 'none: offline'}"

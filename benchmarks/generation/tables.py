@@ -84,7 +84,7 @@ def _conditions(finished: Finished, summary: TaskSummary) -> list[str]:
     inner = config["inner"] + (f" with η {config['eta']}" if config["inner"] == "ddim" else "")
     asked = [
         f"guidance {config['guidance']}" if config.get("guidance") is not None else "",
-        f"classes {', '.join(map(str, config['classes'][:8]))}" if config.get("classes") else "",
+        _classes(config["classes"]) if config.get("classes") else "",
         f"prompts {config['prompts'][:12]}" if config.get("prompts") else "",
     ]
     whose = config["data"] or [config["reference statistics"]]
@@ -99,3 +99,9 @@ def _conditions(finished: Finished, summary: TaskSummary) -> list[str]:
     if some is not None and not some.reliable:
         lines.append(f"{some.name} of fewer than 2,048 pictures is unreliable: compare within a table only.")
     return lines + [f"{note}." for note in finished.notes]
+
+
+def _classes(labels: Sequence[object], told: int = 8) -> str:
+    """The first few, and how many there are where there are more."""
+    more = f", … ({len(labels)})" if len(labels) > told else ""
+    return f"classes {', '.join(map(str, labels[:told]))}{more}"

@@ -122,8 +122,8 @@ def _tasks(report: Report) -> list[str]:
 def _drawn(config: dict[str, Any], open_: list[str]) -> list[str]:
     """Options of ``generate`` alone."""
     words = ["--seed", str(config.get("seed", 0))]
-    for name in ("guidance", "clip"):
-        words += [f"--{name}", str(config[name])] if config.get(name) is not None else []
+    for name in ("guidance", "clip", "feature prior"):
+        words += [f"--{name.replace(' ', '-')}", str(config[name])] if config.get(name) is not None else []
     classes = _list(config.get("classes"))
     words += ["--classes", ",".join(map(str, classes))] if classes not in ([], ["all"]) else []
     if config.get("prompts"):

@@ -25,6 +25,7 @@ from benchmarks.report.reading import read
 from benchmarks.report.tables import areas
 from benchmarks.results import Results
 from benchmarks.runs import Look
+from benchmarks.studies.kills import write_pictures
 from restoration import console
 from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior, load_prior
@@ -205,6 +206,30 @@ def test_unreadable_pictures_are_left_out_and_said(generate: Generate) -> None:
     _, out, _ = generate(*QUICK, "-o", "r")
     assert "against 4 pictures of pictures" in out
     assert "left out of the reference: bad.png" in out
+
+
+def test_smaller_pictures_are_enlarged_and_not_left_out(generate: Generate) -> None:
+    shutil.rmtree("pictures")
+    write_pictures(Path("pictures"), 3, 12)
+    for i in range(12):
+        Path(f"pictures/bad{i:02d}.png").write_bytes(b"nothing")
+    code, out, err = generate(*QUICK, "--fit", "-o", "r")
+    assert code == 0, err
+    assert "against 3 pictures of pictures" in out
+    assert "3 of the reference were smaller and were enlarged, first 00.png." in out
+    assert out.count("left out of the reference: bad") == 8
+    assert "left out of the reference: 4 more." in out
+
+
+def test_statistics_of_too_few_are_refused_before_anything_is_drawn(generate: Generate, model: PriorModel) -> None:
+    space = PriorFeatures(model.prior).space
+    few = Statistics(space)
+    few.update(torch.zeros(1, space.dim))
+    few.save(Path("few.safetensors"))
+    code, out, err = generate(*QUICK, "--reference-stats", "few.safetensors", "-o", "r")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert "few.safetensors: a covariance needs 2 images or more" in err
+    assert not Path("r").exists()
 
 
 def test_areas_of_other_totals_are_not_compared(generate: Generate) -> None:

@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.pipeline_loading_utils import _get_ignore_patterns
 
+from benchmarks.generation import pipelines
 from benchmarks.generation.drawing import Sample, SolverRun, follow
 from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
+from benchmarks.generation.tables import _classes
+from benchmarks.report.conditions import command
+from benchmarks.report.reading import read
 from benchmarks.results import Results
 from benchmarks.runs import Look
+from restoration.errors import PriorError
 
 Generate = Callable[..., tuple[int, str, str]]
 QUICK = ("--samples", "2", "--batch", "2", "--totals", "4", "--splits", "2", "--feature-prior", "tiny")
@@ -93,6 +99,7 @@ def test_classes_are_asked_for_with_their_guidance(here: Path, generate: Generat
     code, out, err = generate(*given, "-o", "r")
     assert code == 0, err
     assert "inner ddpm, guidance 1.5, classes 5, 7, seed 0" in out
+    assert "--feature-prior tiny" in command(read(Path("r")))[0]
     assert generate(*given, "--guidance", "4", "-o", "s")[0] == 0
     first, second = (Results.open(Path(name)).pictures("generate")[1] for name in ("r", "s"))
     assert not torch.equal(first["vanilla 4|returned|4"], second["vanilla 4|returned|4"])
@@ -164,6 +171,14 @@ def test_pipelines_that_cannot_be_nested_are_one_line(
         (("--prior", "dit", "--prompts", "prompts.txt"), "dit draws from classes: --classes 207,360"),
         (("--prior", "dit", "--classes", "1000"), "--classes must be from 0 to 999: got 1000"),
         (("--prior", "dit", "--classes", "cat"), "--classes must be whole numbers, as 1,2,3: got 'cat'"),
+        (
+            ("--prior", "dit", "--guidance", "nan"),
+            "--guidance must be a number of at least 1, which is none: got nan",
+        ),
+        (
+            ("--prior", "dit", "--guidance", "0.5"),
+            "--guidance must be a number of at least 1, which is none: got 0.5",
+        ),
         (("--prior", "dit", "--clip", "absent"), "--clip is of text pipelines, and dit is none"),
     ],
 )
@@ -175,3 +190,24 @@ def test_what_the_user_can_mend_is_one_line(
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert message in err
     assert not Path("r").exists()
+
+
+def test_a_hub_pipeline_without_safetensors_is_not_called_offline(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "model_index.json").write_text(
+        '{"_class_name": "DiTPipeline", "vae": ["diffusers", "AutoencoderKL"]}'
+    )
+    monkeypatch.setattr(pipelines, "snapshot_download", lambda *_, **__: str(tmp_path))
+
+    def bins_only(*_: object, **__: object) -> str:  # diffusers itself, of a repository of .bin files
+        names = {"vae/diffusion_pytorch_model.bin"}
+        _get_ignore_patterns([], ["vae"], names, True, False, False, False, False)  # type: ignore[arg-type]
+        raise AssertionError("accepted")
+
+    monkeypatch.setattr(pipelines.DiffusionPipeline, "download", bins_only)
+    with pytest.raises(PriorError, match="a/b has no safetensors on the hub"):
+        open_model("a/b", Conditions(), "cpu", "fp32")
+
+
+def test_a_few_of_many_classes_are_told_with_their_number() -> None:
+    assert _classes([1, 2]) == "classes 1, 2"
+    assert _classes(range(20)) == "classes 0, 1, 2, 3, 4, 5, 6, 7, … (20)"
