@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.methods import Method, attempt
+from benchmarks.methods import Method, attempt, warm_up
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.pixels import to_uint8
@@ -129,6 +129,8 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         chunk.features[ORIGINAL] = bench.features(clean, names).cpu()
     for run in bench.runs:
         _measure_run(bench, run, posterior, clean, names, kept, chunk)
+    if bench.methods:
+        warm_up(bench.prior, measurements[0].to(clean.device))
     for method in bench.methods:
         _measure_method(bench, method, measurements, clean, names, kept, chunk)
     for row in chunk.rows:

@@ -123,6 +123,11 @@ class Attempt:
     failed: str = ""
 
 
+def warm_up(prior: DiffusionPrior, measurement: Measurement) -> None:
+    """One evaluation that nobody is charged for: the first of a process costs more than others."""
+    OneEvaluation().restore(prior, measurement, 0)
+
+
 def attempt(method: Method, prior: DiffusionPrior, measurement: Measurement, seed: int) -> Attempt:
     """Restore one picture. A foreign sampler may use the global generators: they are forked and put back.
 

@@ -172,7 +172,10 @@ class Results:
         return tensor
 
     def pictures(self, task: str) -> tuple[list[str], dict[str, Tensor]]:
-        """Names of the pictures that were kept, and (B, C, H, W) uint8 of them by key; empty if none were."""
+        """Names of the pictures that were kept, and (B, C, H, W) uint8 of them by key; empty if none were.
+
+        Black where a chunk has no such key: a method that fails may do so after fewer evaluations.
+        """
         names, kept = list[str](), list[dict[str, Tensor]]()
         for index, chunk in zip(self.indices(task), self.chunks(task), strict=True):
             file = self._file(task, index).with_suffix(".pictures")
@@ -180,10 +183,15 @@ class Results:
                 break  # the first pictures are kept
             kept.append(_load(file))
             names += chunk.readable[: len(next(iter(kept[-1].values())))]
-        return names, {key: torch.cat([some[key] for some in kept]) for key in (kept[0] if kept else {})}
+        keys = dict.fromkeys(key for some in kept for key in some)
+        return names, {key: torch.cat([_of(some, key) for some in kept]) for key in keys}
 
     def _file(self, task: str, index: int) -> Path:
         return self.folder / task / f"{index:05d}.json"
+
+
+def _of(some: Mapping[str, Tensor], key: str) -> Tensor:
+    return some[key] if key in some else torch.zeros_like(next(iter(some.values())))
 
 
 def _text(told: Mapping[str, Any]) -> str:

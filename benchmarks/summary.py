@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +62,7 @@ class TaskSummary:
         task: its name.
         images: how many were measured.
         failed: a line for each that could not be read, by name.
+        unanswered: how often each method failed, by its own words; methods that did not are not there.
         means: by look and metric.
         distances: Fréchet distance to the originals, by look; empty without features.
         kernels: kernel distance to the same, where it was asked for.
@@ -72,6 +73,7 @@ class TaskSummary:
     task: str
     images: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    unanswered: dict[str, Counter[str]] = field(default_factory=dict)
     means: dict[Look, dict[str, Mean]] = field(default_factory=dict)
     distances: dict[Look, Distance] = field(default_factory=dict)
     kernels: dict[Look, Distance] = field(default_factory=dict)
@@ -111,6 +113,8 @@ def summarise(
             seconds[run].append(spent)
         columns: dict[tuple[Look, str], list[float]] = defaultdict(list)
         for row in chunk.rows:
+            if "failed" in row:
+                summary.unanswered.setdefault(str(row["run"]), Counter())[str(row["failed"])] += 1
             for metric, value in row.items():
                 if isinstance(value, float):
                     columns[look_of(row), metric].append(value)

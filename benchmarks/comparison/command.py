@@ -12,7 +12,7 @@ from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.markdown import conditions, markdown
 from benchmarks.methods import Method, OneEvaluation, Ours, PseudoInverse
 from benchmarks.paper import TASKS
-from benchmarks.results import Results
+from benchmarks.report.conditions import unanswered
 from benchmarks.runs import Look
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
@@ -21,13 +21,17 @@ from restoration.tasks import Task
 KNOWN: Mapping[str, Task] = {**TASKS, "sr4": Task("sr4", simulate=True)}
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
 
+MOST = 1000
+"""Evaluations: as many as ``NoiseSchedule.linear`` has levels, which the table on a Gaussian runs through."""
+
 
 @dataclass(frozen=True)
 class Budget:
     """How many evaluations, and in how many outer steps nested DDRM spends them.
 
     Raises:
-        ValueError: fewer than 2 evaluations, or outer steps that do not divide them.
+        ValueError: fewer than 2 evaluations, more than the check on a Gaussian has noise levels, or outer steps
+            that do not divide them.
     """
 
     nfe: int
@@ -36,6 +40,8 @@ class Budget:
     def __post_init__(self) -> None:
         if self.nfe < 2:
             raise ValueError(f"--nfe must be at least 2: got {self.nfe}")
+        if self.nfe > MOST:
+            raise ValueError(f"--nfe must be at most {MOST}, the number of noise levels: got {self.nfe}")
         if self.outer < 1 or self.nfe % self.outer:
             raise ValueError(f"--outer must divide --nfe, {self.nfe}: got {self.outer}")
 
@@ -83,6 +89,7 @@ def posed(names: Sequence[str], sigma: float) -> dict[str, Task]:
     unknown = [name for name in names if name not in KNOWN]
     if unknown:
         raise ValueError(f"--tasks must be among {', '.join(KNOWN)}: got {unknown[0]!r}")
+    Task("inpaint", sigma)  # says what is wrong with a σ that no task here needs
     return {name: replace(KNOWN[name], sigma=KNOWN[name].sigma or sigma) for name in names}
 
 
@@ -105,7 +112,7 @@ def measure(
     finished = measure_all("compare", alone, posed(tasks, sigma), (), methods, told)
     if not finished.complete:
         return finished, []
-    return finished, [summarise(finished.results, task) for task in tasks]
+    return finished, [summarise(finished.results, task) for task in dict.fromkeys(tasks)]
 
 
 def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
@@ -114,13 +121,12 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     lines: list[str] = []
     for summary in summaries:
         sigma = posed([summary.task], config["sigma"])[summary.task].sigma
-        told = _failures(finished.results, summary.task)
+        told = summary.unanswered
         metrics = [metric for metric in METRICS if any(metric in means for means in summary.means.values())]
         head = [f"{summary.task}, σ = {sigma:g}", "evaluations", *(METRICS[metric][0] for metric in metrics)]
         rows = [_row(summary, name, metrics, told.get(name)) for name in config["methods"]]
         lines += [*markdown([*head, "s a picture", "failed"], rows), ""]
-        for name, reasons in told.items():
-            lines += [f"{name} failed on {count} of {summary.images}: {why}." for why, count in reasons.items()]
+        lines += [f"{line}." for line in unanswered(summary)]
         lines += [""] if told else []
     lines += conditions(finished, summaries)
     lines += [
@@ -146,13 +152,3 @@ def _cell(mean: Mean, digits: int) -> str:
     if not mean.count:
         return "—"
     return f"{mean.mean:.{digits}f}" + (f" ± {mean.std:.{digits}f}" if mean.count > 1 else "")
-
-
-def _failures(results: Results, task: str) -> dict[str, Counter[str]]:
-    """How often each method failed, by its own words; methods that did not are not there."""
-    told: dict[str, Counter[str]] = {}
-    for chunk in results.chunks(task):
-        for row in chunk.rows:
-            if "failed" in row:
-                told.setdefault(str(row["run"]), Counter())[str(row["failed"])] += 1
-    return told

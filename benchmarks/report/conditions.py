@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report
+from benchmarks.summary import TaskSummary
 
 PRECISIONS = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 """As a prior's fingerprint names them, and as the option does."""
@@ -72,6 +73,15 @@ def failures(report: Report) -> Markup:
     ]
     head = row(header("picture"), header("why", class_="words"), header("tasks", class_="words"))
     return table(head, rows) if rows else Markup()
+
+
+def unanswered(summary: TaskSummary) -> list[str]:
+    """What methods failed on how many pictures, and why: their means are over the others."""
+    return [
+        f"{name} failed on {count} of {summary.images}: {why}"
+        for name, reasons in summary.unanswered.items()
+        for why, count in reasons.items()
+    ]
 
 
 def command(report: Report) -> tuple[str, list[str]]:

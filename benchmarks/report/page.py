@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.report.beside import beside, same_conditions
 from benchmarks.report.charts import KIND_STYLES, chart
-from benchmarks.report.conditions import command, conditions, failures
+from benchmarks.report.conditions import command, conditions, failures, unanswered
 from benchmarks.report.grids import grid
 from benchmarks.report.markup import Markup, element, joined
 from benchmarks.report.reading import Report, curves, metrics_of, read
@@ -150,6 +150,7 @@ def _task(report: Report, summary: TaskSummary) -> Markup:
     what = "samples" if _generated(report) else "pictures"
     told = f"Means over {summary.images:,} {what}, ± their standard deviation; the best of a row is bold."
     parts.append(element("p", told))
+    parts += [element("p", f"{line}.", class_="caution") for line in unanswered(summary)]
     parts.append(element("div", *(values(summary, metric) for metric in metrics), class_="tables"))
     return joined(*parts)
 

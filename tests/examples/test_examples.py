@@ -83,6 +83,30 @@ def test_honesty_of_a_spread_that_is_half_of_what_it_should_be() -> None:
     assert 0.3 < found.correlation < 1
 
 
+def test_few_samples_of_the_truths_own_gaussian_are_not_told_over_confident() -> None:
+    pytest.importorskip("deepinv")
+    example = runpy.run_path(str(EXAMPLES / "mri_uncertainty.py"))
+    generator = torch.Generator().manual_seed(0)
+    for count in (2, 8):
+        truth, *samples = torch.randn(count + 1, 200_000, generator=generator, dtype=torch.float64)
+        drawn = torch.stack(samples)
+        found = example["honesty"]((drawn.mean(0) - truth).abs(), drawn.std(0))
+        # four standard errors of 200,000: 0.0043 of a share, and 4 % of the 95 % point with one degree of freedom
+        assert abs(found.coverage - example["exact_coverage"](count)) < 0.0043
+        assert abs(found.factor / example["exact_factor"](count) - 1) < 0.04
+    wider = example["Honesty"](0.5, 0.91, 1.2)  # holds more than 8 exact samples' 89.9 %, though less than 95 %
+    assert "an exact sampler's by 1.25: DDRM is under-confident here" in example["verdict"](wider, 8)
+
+
+@pytest.mark.parametrize("argument", [("--slices", "0"), ("--acceleration", "0")])
+def test_mri_uncertainty_refuses_what_it_cannot_do(argument: tuple[str, str], capsys: Any) -> None:
+    pytest.importorskip("deepinv")
+    with pytest.raises(SystemExit) as caught:
+        main("mri_uncertainty.py", "--data", "absent", *argument)
+    assert caught.value.code == 2
+    assert "--slices must be at least 1 and --acceleration at least 2" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "argument", "weights"),
     [

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import UNet2DModel
 
 pytest.importorskip("deepinv")
 
@@ -163,6 +164,60 @@ def test_a_foreign_sampler_that_fails_is_a_row(folder: Path, capsys, monkeypatch
     rows = json.loads(Path("r/inpaint/00001.json").read_text())["rows"]
     assert [row["run"] for row in rows if "failed" in row] == ["raise", "some", "shape"]
     assert bench("report", "r", capsys=capsys)[0] == 0
+    page = Path("r/report.html").read_text(encoding="utf-8")
+    assert "raise failed on 2 of 2: RuntimeError: it does not fit." in page
+    assert "some failed on 1 of 2: 50% of the answer is NaN or infinite." in page
+
+
+@dataclass(frozen=True)
+class Late:
+    """A sampler of another package that does not get as far with one picture as with another."""
+
+    name: str = "late"
+    settings: str = "none"
+    foreign: bool = True
+
+    def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> torch.Tensor:
+        if seed == seed_of("00.png"):
+            raise RuntimeError("it does not fit")
+        return prior.denoise(measurement.y, 1)
+
+
+def test_a_report_shows_a_sampler_that_got_further_with_some_pictures(
+    folder: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(compare.MAKERS, "late", lambda _: Late())
+    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--methods", "late", "-o", "r", capsys=capsys)
+    assert code == 0, err
+    assert bench("report", "r", capsys=capsys)[0] == 0
+    assert "late failed on 1 of 2: RuntimeError: it does not fit." in Path("r/report.html").read_text("utf-8")
+
+
+def test_no_method_is_charged_for_the_first_evaluation_of_all(
+    folder: Path, capsys, prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[None] = []
+    before: list[int] = []
+    forward = UNet2DModel.forward
+
+    def counted(self: UNet2DModel, *args: object, **kwargs: object) -> object:
+        passes.append(None)
+        return forward(self, *args, **kwargs)
+
+    restore = OneEvaluation.restore
+
+    @dataclass(frozen=True)
+    class First(PseudoInverse):
+        def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> torch.Tensor:
+            before.append(len(passes))
+            return restore(OneEvaluation(), prior, measurement, seed)
+
+    monkeypatch.setattr(UNet2DModel, "forward", counted)
+    monkeypatch.setitem(compare.MAKERS, "pinv", lambda _: First("first"))
+    arguments = ("--limit", "1", "--methods", "pinv", "-o", "r")
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, *arguments, capsys=capsys)
+    assert (code, before) == (0, [1]), err
+    assert re.search(r"^\| first \| 1 \|", out, re.M)
 
 
 def test_one_of_ours_that_answers_nan_is_an_error(prior: DiffusionPrior) -> None:
@@ -246,6 +301,11 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, capsys, monkeypa
         (("--methods", "pinv,magic"), "--methods must be among pinv, one, plain, nested, ddrm, diffpir, dps: got"),
         (("--tasks", "sharpen"), "--tasks must be among denoise, sr16, colorize, inpaint, sr4: got 'sharpen'"),
         (("--nfe", "1"), "--nfe must be at least 2: got 1"),
+        (
+            ("--nfe", "1200", "--methods", "pinv"),
+            "--nfe must be at most 1000, the number of noise levels: got 1200",
+        ),
+        (("--tasks", "denoise", "--sigma", "nan"), "sigma must be finite and ≥ 0: got nan"),
         (("--outer", "3"), "--outer must divide --nfe, 4: got 3"),
         (("--dps-nfe", "0"), "--dps-nfe must be at least 2: got 0"),
         (("--dps-weight", "0"), "--dps-weight must be above 0: got 0"),
