@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import torch
 from PIL import Image
 
-from benchmarks import cli
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.studies.kills import write_pictures, write_tiny_prior
-from restoration import console
+from benchmarks.studies.kills import write_pictures
 from restoration.priors.calibration import Calibration
 
 QUICK = (
@@ -36,46 +31,16 @@ QUICK = (
 )
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16×16 pictures, and four such pictures."""
-    folder = tmp_path_factory.mktemp("bench")
-    write_tiny_prior(folder / "tiny")
-    write_pictures(folder / "pictures", 4)
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, without network and without weights of metrics."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny").symlink_to(made / "tiny")
-    shutil.copytree(made / "pictures", tmp_path / "pictures")
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(101, "Network is unreachable")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    return tmp_path
+def folder(workplace: Path) -> Path:
+    """Where ``tiny`` is a prior of 16×16 and ``pictures`` has four."""
+    write_pictures(workplace / "pictures", 4)
+    return workplace
 
 
-def bench(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Run the command in this process: exit code, stdout, stderr."""
-    before = sys.argv
-    sys.argv = ["restore-bench", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            console.main("restore-bench", cli.app)
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
-
-
-def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, capsys) -> None:
+def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, bench) -> None:
     (folder / "pictures" / "01a.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
-    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "-o", "r")
     assert code == 0
     assert out == Path("r/table2.md").read_text()
     assert "| PSNR ↑ dB | nested 2 | nested 4 | plain 4 | plain x̂₀ 2 | drawn 2 |" in out
@@ -91,40 +56,40 @@ def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, capsys) ->
     assert (config["eta"], config["eta_b"], config["device"]) == (0.85, 1.0, "cpu")
 
 
-def test_a_rerun_says_what_is_there_and_another_configuration_is_refused(folder: Path, capsys) -> None:
-    assert bench("table2", "--data", "pictures", *QUICK, "--limit", "2", "-o", "r", capsys=capsys)[0] == 0
+def test_a_rerun_says_what_is_there_and_another_configuration_is_refused(folder: Path, bench) -> None:
+    assert bench("table2", "--data", "pictures", *QUICK, "--limit", "2", "-o", "r")[0] == 0
     first = Path("r/inpaint/00000.json").read_bytes()
-    code, out, err = bench("table2", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    code, out, err = bench("table2", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, "2 of 4 restorations are there already" in err) == (0, True)
     assert "4 pictures of pictures" in out
     assert Path("r/inpaint/00000.json").read_bytes() == first
     other = ("--prior", "tiny", "--device", "cpu", "--outer", "2", "--inner", "3", "--batch", "2")
-    code, out, err = bench("table2", "--data", "pictures", *other, "-o", "r", capsys=capsys)
+    code, out, err = bench("table2", "--data", "pictures", *other, "-o", "r")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "another configuration (runs: " in err
     assert "--overwrite" in err
     assert Path("r/inpaint/00000.json").read_bytes() == first
 
 
-def test_reference_statistics_are_written_once_and_then_taken(folder: Path, capsys) -> None:
+def test_reference_statistics_are_written_once_and_then_taken(folder: Path, bench) -> None:
     given = ("--reference-stats", "clean.stats")
-    code, own, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    code, own, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r")
     assert (code, Statistics.load(Path("clean.stats")).count) == (0, 4)
-    code, out, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r")
     assert "FD-prior against 4 pictures of clean.stats." in out
     assert out.replace("FD-prior against 4 pictures of clean.stats.\n", "") == own
     statistics = Statistics.load(Path("clean.stats"))
     statistics.mean = statistics.mean + 1
     statistics.save(Path("clean.stats"))
-    _, moved, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r", capsys=capsys)
+    _, moved, _ = bench("table2", "--data", "pictures", *QUICK, *given, "-o", "r")
     rows = [line for line in own.splitlines() if line.startswith("| inpaint")]
     others = [line for line in moved.splitlines() if line.startswith("| inpaint")]
     assert (rows[0], rows[2]) == (others[0], others[2])
     assert rows[1] != others[1]
 
 
-def test_one_picture_has_a_psnr_and_no_distance(folder: Path, capsys) -> None:
-    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "--limit", "1", "-o", "r", capsys=capsys)
+def test_one_picture_has_a_psnr_and_no_distance(folder: Path, bench) -> None:
+    code, out, _ = bench("table2", "--data", "pictures", *QUICK, "--limit", "1", "-o", "r")
     assert code == 0
     assert "| inpaint | nan | nan |" in out
 
@@ -178,11 +143,11 @@ def occupied(folder: Path) -> None:
         (None, ("--nonsense",), "--nonsense"),
     ],
 )  # fmt: skip
-def test_what_the_user_can_mend_is_one_line(folder: Path, capsys, prepare, arguments, message: str) -> None:
+def test_what_the_user_can_mend_is_one_line(folder: Path, bench, prepare, arguments, message: str) -> None:
     if prepare is not None:
         prepare(folder)
     data = () if "--data" in arguments else ("--data", "pictures")
-    code, out, err = bench("table2", *data, *QUICK, "-o", "r", *arguments, capsys=capsys)
+    code, out, err = bench("table2", *data, *QUICK, "-o", "r", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert message in err
 
@@ -190,8 +155,8 @@ def test_what_the_user_can_mend_is_one_line(folder: Path, capsys, prepare, argum
 ANYTIME = ("anytime", "--prior", "tiny", "--device", "cpu", "--total", "4", "--splits", "1,2", "-o", "r")
 
 
-def test_anytime_leaves_curves_as_a_table_and_as_a_picture(folder: Path, capsys) -> None:
-    code, out, err = bench(*ANYTIME, "--data", "pictures", "--tasks", "inpaint,sr4", capsys=capsys)
+def test_anytime_leaves_curves_as_a_table_and_as_a_picture(folder: Path, bench) -> None:
+    code, out, err = bench(*ANYTIME, "--data", "pictures", "--tasks", "inpaint,sr4")
     assert code == 0, err
     assert "| nested 2x2 |" in out
     assert "area under the curve of log FD-prior" in out
@@ -202,14 +167,14 @@ def test_anytime_leaves_curves_as_a_table_and_as_a_picture(folder: Path, capsys)
         assert words.count("nested 2x2") == words.count("plain 4") == 2  # of PSNR and of the distance
 
 
-def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, capsys) -> None:
-    code, out, err = bench(*ANYTIME, "--data", "pictures", "--limit", "1", capsys=capsys)
+def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, bench) -> None:
+    code, out, err = bench(*ANYTIME, "--data", "pictures", "--limit", "1")
     assert code == 0, err
     assert "inpaint: psnr" in out
     assert "area" not in out
 
 
-def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(folder: Path, capsys) -> None:
+def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(folder: Path, bench) -> None:
     asked = (
         "--data",
         "pictures",
@@ -224,7 +189,7 @@ def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(fo
         "-o",
         "r",
     )
-    code, out, err = bench("consistency", *asked, "--calibrate", "calibration.json", capsys=capsys)
+    code, out, err = bench("consistency", *asked, "--calibrate", "calibration.json")
     assert code == 0, err
     assert "sr4: RMSE to the end" in out
     assert "sr4: MSE to the end" in out
@@ -233,21 +198,21 @@ def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(fo
     change = Calibration.load(folder)
     assert change is not None
     assert change.tasks["sr4"].complete[-1] == (1.0, 0.0)
-    code, _, err = bench("consistency", *asked, "--clip", "nowhere", "--overwrite", capsys=capsys)
+    code, _, err = bench("consistency", *asked, "--clip", "nowhere", "--overwrite")
     assert (code, err.count("\n")) == (2, 1), err
 
 
-def test_mixed_sizes_are_shrunk_with_fit(folder: Path, capsys) -> None:
+def test_mixed_sizes_are_shrunk_with_fit(folder: Path, bench) -> None:
     large(folder)
-    code, out, _ = bench("table2", "--data", "pictures", "--fit", *QUICK, "-o", "r", capsys=capsys)
+    code, out, _ = bench("table2", "--data", "pictures", "--fit", *QUICK, "-o", "r")
     assert (code, "5 pictures of pictures" in out) == (0, True)
 
 
-def test_speed_tells_ratios_and_device(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_tells_ratios_and_device(folder: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # a process of its own imports PyTorch for seconds
     monkeypatch.setattr("benchmarks.speed.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
     options = ("--prior", "tiny", "--device", "cpu", "--batches", "1,2", "--rounds", "1", "--inner", "1")
-    code, out, err = bench("speed", *options, "-o", "s", capsys=capsys)
+    code, out, err = bench("speed", *options, "-o", "s")
     assert code == 0, err
     assert out == Path("s/speed.md").read_text()
     assert "restoration ÷ passes" in out
@@ -269,7 +234,7 @@ def test_speed_tells_ratios_and_device(folder: Path, capsys, monkeypatch: pytest
         (("--architecture", "resnet"), "--architecture must be celeba_hq: got 'resnet'"),
     ],
 )
-def test_wrong_options_of_speed_are_one_line(folder: Path, capsys, arguments, message: str) -> None:
-    code, out, err = bench("speed", "--prior", "tiny", "--device", "cpu", *arguments, "-o", "s", capsys=capsys)
+def test_wrong_options_of_speed_are_one_line(folder: Path, bench, arguments, message: str) -> None:
+    code, out, err = bench("speed", "--prior", "tiny", "--device", "cpu", *arguments, "-o", "s")
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert message in err

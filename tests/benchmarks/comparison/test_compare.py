@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import sys
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +15,13 @@ from diffusers import UNet2DModel
 
 pytest.importorskip("deepinv")
 
-from benchmarks import cli
 from benchmarks.chunk import seed_of
 from benchmarks.comparison import command as compare
 from benchmarks.comparison import unconditional
 from benchmarks.comparison.deepinv_samplers import require_deepinv
 from benchmarks.methods import OneEvaluation, Ours, PseudoInverse, attempt
-from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
+from benchmarks.studies.kills import SIZE, write_pictures
 from degradations import Denoising, Inpainting, Measurement
-from restoration import console
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
 
@@ -34,45 +30,15 @@ QUICK = ("--prior", "tiny", "--device", "cpu", "--batch", "1", "--tasks", "inpai
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16×16 pictures, and two such pictures."""
-    folder = tmp_path_factory.mktemp("compare")
-    write_tiny_prior(folder / "tiny")
-    write_pictures(folder / "pictures", 2)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def prior(made: Path) -> DiffusionPrior:
-    return load_prior(made / "tiny", "cpu")
+def prior(tiny_prior: Path) -> DiffusionPrior:
+    return load_prior(tiny_prior, "cpu")
 
 
 @pytest.fixture
-def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, without network and without weights of metrics."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny").symlink_to(made / "tiny")
-    shutil.copytree(made / "pictures", tmp_path / "pictures")
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(101, "Network is unreachable")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    return tmp_path
-
-
-def bench(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Run the command in this process: exit code, stdout, stderr."""
-    before = sys.argv
-    sys.argv = ["restore-bench", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            console.main("restore-bench", cli.app)
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
+def folder(workplace: Path) -> Path:
+    """Where ``tiny`` is a prior of 16×16 and ``pictures`` has two."""
+    write_pictures(workplace / "pictures", 2)
+    return workplace
 
 
 def measured(sigma: float = 0.1) -> Measurement:
@@ -82,9 +48,9 @@ def measured(sigma: float = 0.1) -> Measurement:
     return Measurement(operator(torch.rand(1, *SHAPE, generator=generator)), operator, sigma)
 
 
-def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: Path, capsys) -> None:
+def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: Path, bench) -> None:
     before = torch.get_rng_state()
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, "--limit", "1", "-o", "r", capsys=capsys)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, "--limit", "1", "-o", "r")
     assert code == 0, err
     assert torch.equal(torch.get_rng_state(), before)
     assert out == Path("r/compare.md").read_text()
@@ -103,17 +69,17 @@ def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: P
     assert "FID" not in out
 
     first = Path("r/inpaint/00000.json").read_bytes()
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, "1 of 2 restorations are there already" in err) == (0, True)
     assert "2 pictures of pictures" in out
     assert Path("r/inpaint/00000.json").read_bytes() == first
-    code, again, _ = bench("compare", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    code, again, _ = bench("compare", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, again) == (0, out)  # times too: nothing was measured again
 
-    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--sigma", "0.1", "-o", "r", capsys=capsys)
+    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--sigma", "0.1", "-o", "r")
     assert (code, err.count("\n"), "sigma: 0.05 there, 0.1 asked for" in err) == (2, 1, True)
 
-    assert bench("report", "r", capsys=capsys)[0] == 0
+    assert bench("report", "r")[0] == 0
     page = Path("r/report.html").read_text()
     assert "deepinv DiffPIR" in page
     assert "--sigma" in page
@@ -149,11 +115,11 @@ class Broken:
         return picture
 
 
-def test_a_foreign_sampler_that_fails_is_a_row(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_sampler_that_fails_is_a_row(folder: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for what in ("raise", "some", "shape"):
         monkeypatch.setitem(compare.MAKERS, what, lambda _, what=what: Broken(what, what))
     methods = ("--methods", "raise,some,shape,pinv")
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, *methods, "-o", "r", capsys=capsys)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, *methods, "-o", "r")
     assert code == 0, err
     assert re.search(r"^\| raise \| — \| — \| — \| [\d.]+ \| 2 of 2 \|$", out, re.M)
     assert "raise failed on 2 of 2: RuntimeError: it does not fit." in out
@@ -163,7 +129,7 @@ def test_a_foreign_sampler_that_fails_is_a_row(folder: Path, capsys, monkeypatch
     assert re.search(r"^\| A⁺y \| 0 \| [\d.]+ ± [\d.]+ \|.* 0 \|$", out, re.M)
     rows = json.loads(Path("r/inpaint/00001.json").read_text())["rows"]
     assert [row["run"] for row in rows if "failed" in row] == ["raise", "some", "shape"]
-    assert bench("report", "r", capsys=capsys)[0] == 0
+    assert bench("report", "r")[0] == 0
     page = Path("r/report.html").read_text(encoding="utf-8")
     assert "raise failed on 2 of 2: RuntimeError: it does not fit." in page
     assert "some failed on 1 of 2: 50% of the answer is NaN or infinite." in page
@@ -184,17 +150,17 @@ class Late:
 
 
 def test_a_report_shows_a_sampler_that_got_further_with_some_pictures(
-    folder: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    folder: Path, bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(compare.MAKERS, "late", lambda _: Late())
-    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--methods", "late", "-o", "r", capsys=capsys)
+    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--methods", "late", "-o", "r")
     assert code == 0, err
-    assert bench("report", "r", capsys=capsys)[0] == 0
+    assert bench("report", "r")[0] == 0
     assert "late failed on 1 of 2: RuntimeError: it does not fit." in Path("r/report.html").read_text("utf-8")
 
 
 def test_no_method_is_charged_for_the_first_evaluation_of_all(
-    folder: Path, capsys, prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch
+    folder: Path, bench, prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[None] = []
     before: list[int] = []
@@ -215,7 +181,7 @@ def test_no_method_is_charged_for_the_first_evaluation_of_all(
     monkeypatch.setattr(UNet2DModel, "forward", counted)
     monkeypatch.setitem(compare.MAKERS, "pinv", lambda _: First("first"))
     arguments = ("--limit", "1", "--methods", "pinv", "-o", "r")
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, *arguments, capsys=capsys)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, *arguments)
     assert (code, before) == (0, [1]), err
     assert re.search(r"^\| first \| 1 \|", out, re.M)
 
@@ -287,9 +253,9 @@ def test_deepinv_ddrm_has_its_recursions_mean_and_spread() -> None:
     assert unconditional.deviation(samples.mean(0), samples.std(0), expected) < 4  # as above
 
 
-def test_without_deepinv_one_line_names_the_extra(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deepinv", None)
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r", capsys=capsys)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "pip install nested-restoration[deepinv]" in err
     assert not Path("r").exists()
@@ -313,7 +279,7 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, capsys, monkeypa
         (("--prior", "absent"), "'absent' is no file or folder"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(folder: Path, capsys, arguments, message: str) -> None:
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r", *arguments, capsys=capsys)
+def test_what_the_user_can_mend_is_one_line(folder: Path, bench, arguments, message: str) -> None:
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert message in err
