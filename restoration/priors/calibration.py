@@ -47,8 +47,8 @@ class Calibration:
     tasks: Mapping[str, Change]
 
     @classmethod
-    def load(cls, folder: Path) -> Calibration | None:
-        """Of a prior's folder; None where nothing was measured.
+    def load(cls, folder: Path, weights: str = "") -> Calibration | None:
+        """Of a prior's folder; None where nothing was measured, or of other weights than those of that SHA-256.
 
         Raises:
             PriorError: a file that is none of ours.
@@ -57,9 +57,10 @@ class Calibration:
         if not path.is_file():
             return None
         try:
-            told = read_json(path)["tasks"]
-            return cls({name: _change(values) for name, values in told.items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            told = read_json(path)
+            measured = cls({name: _change(values) for name, values in told["tasks"].items()})
+            return measured if not weights or told["prior fingerprint"].split()[0] == weights else None
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
 
     def change(self, measurement: Measurement) -> Change | None:

@@ -82,7 +82,7 @@ def load_prior(
                 f"{path}: a folder in diffusers format has its configuration: got {', '.join(config)}"
             )
         prior = DiffusionPrior.from_folder(path, name, where, kind, class_label)
-        prior.calibration = Calibration.load(path)
+        prior.calibration = Calibration.load(path, prior.weights_sha256)
     else:
         prior = _from_checkpoint(path, name, where, kind, class_label, config or {})
     # 5 to 16 % faster on 2 CPU cores (3.7 M parameters at 64 px, 114 M at 256 px); inputs follow the weights

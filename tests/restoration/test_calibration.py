@@ -11,6 +11,7 @@ import torch
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, SVDOperator
 from restoration import GaussianPrior, Restorer
 from restoration.errors import PriorError
+from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.calibration import FILE, Calibration
 
 SHAPE = (3, 16, 16)
@@ -59,6 +60,25 @@ def test_only_what_is_like_what_was_measured_is_told(
     operator: SVDOperator, sigma: float, known: bool, calibration: Calibration
 ) -> None:
     assert (calibration.change(_measurement(operator, sigma)) is not None) == known
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_every_embedded_prior_has_one_of_its_own_weights(name: str) -> None:
+    prior = load_prior(name, "cpu")
+    assert prior.calibration is not None
+    known = set(prior.calibration.tasks)
+    assert known >= {"denoise", "sr4", "inpaint"}
+    assert ("colorize" in known) == (prior.image_shape[0] == 3)
+    for change in prior.calibration.tasks.values():  # a later preview is nearer to the end
+        errors = [error for _, error in change.complete]
+        assert errors[-1] == 0 < errors[-2] < errors[0] < 0.3
+        assert change.at(1, 30, 10, complete=False) > change.at(9, 30, 10, complete=False)
+
+
+def test_one_of_other_weights_is_none(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps(TOLD | {"prior fingerprint": "abc v_prediction"}))
+    assert Calibration.load(tmp_path, "abc") is not None
+    assert Calibration.load(tmp_path, "abd") is None
 
 
 def test_no_file_is_no_calibration_and_another_file_is_refused(tmp_path: Path) -> None:
