@@ -56,6 +56,7 @@ SETTINGS = (
     *(Setting((30,), eta) for eta in (0.0, 0.5, 1.0)),
     *(Setting((10, 10, 10), eta) for eta in (0.0, 0.5, 1.0)),
     *(Setting(steps) for steps in ((15, 15), (6, 6, 6, 6, 6), (16, 8, 6), (20, 5, 5), (6, 8, 16))),
+    Setting((16, 8, 6), 1.0),
 )
 
 
