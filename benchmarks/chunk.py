@@ -14,6 +14,7 @@ from torch import Tensor
 from benchmarks.methods import Method, attempt, warm_up
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
@@ -24,7 +25,7 @@ from restoration.errors import ImageError
 from restoration.priors import DiffusionPrior
 from restoration.restorer import Restorer, synchronise
 from restoration.sources import Source
-from restoration.tasks import Task, derived_seed, pose
+from restoration.tasks import Problem, Task, derived_seed, pose
 from solvers import DDRM
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
@@ -96,6 +97,16 @@ def seed_of(name: str) -> int:
     return derived_seed(0, name)
 
 
+def problem_of(task: Task, source: Source, prior_shape: tuple[int, int, int]) -> Problem:
+    """What is to be restored of a picture, seeded by its name.
+
+    Raises:
+        ImageError, OSError: it cannot be read or used.
+    """
+    picture = images.decode(source.read(), source.name)
+    return pose(task, picture, prior_shape, seed=seed_of(source.name))
+
+
 def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> Chunk:
     """Degrade, restore and measure some pictures.
 
@@ -106,8 +117,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
     originals, measurements, degraded = [], [], []
     for source in sources:
         try:
-            picture = images.decode(source.read(), source.name)
-            problem = pose(task, picture, bench.prior.image_shape, seed=seed_of(source.name))
+            problem = problem_of(task, source, bench.prior.image_shape)
         except (ImageError, OSError) as error:
             chunk.failed[source.name] = str(error)
             continue
@@ -149,11 +159,8 @@ def _measure_run(
     if not bool(final.isfinite().all()):
         raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
     for look, restored in looks.items():
-        scores = {"psnr": psnr(restored, clean), "rmse_to_final": _rmse(restored, final)}
-        if bench.ssim:
-            scores["ssim"] = ssim(restored, clean)
+        scores = {**_scores(bench, restored, clean), "rmse_to_final": mse(restored, final).sqrt()}
         if bench.lpips is not None:
-            scores["lpips"] = bench.lpips(restored, clean)
             scores["lpips_to_final"] = bench.lpips(restored, final)
         scores |= {name: metric(restored, final) for name, metric in bench.to_final.items()}
         if bench.features is not None:
@@ -185,24 +192,21 @@ def _measure_method(
         if done.image is None:
             chunk.rows.append({**row, "failed": done.failed})
             continue
-        chunk.rows.append({**row, **_scores(bench, done.image, clean[i : i + 1])})
+        scores = _scores(bench, done.image, clean[i : i + 1])
+        chunk.rows.append({**row, **{metric: float(values[0]) for metric, values in scores.items()}})
         if i < kept:
             shown[i] = done.image[0]
     _keep(chunk, Look(method.name, "returned", nfe).key, shown, kept)
 
 
-def _scores(bench: Bench, restored: Tensor, clean: Tensor) -> dict[str, float]:
-    """Of one picture, those metrics that need no other."""
+def _scores(bench: Bench, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    """(B,) of every metric that compares with the original alone."""
     scores = {"psnr": psnr(restored, clean)}
     if bench.ssim:
         scores["ssim"] = ssim(restored, clean)
     if bench.lpips is not None:
         scores["lpips"] = bench.lpips(restored, clean)
-    return {metric: float(values[0]) for metric, values in scores.items()}
-
-
-def _rmse(restored: Tensor, final: Tensor) -> Tensor:
-    return (restored.clamp(0, 1) - final.clamp(0, 1)).double().square().mean(dim=(1, 2, 3)).sqrt()
+    return scores
 
 
 def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:

@@ -19,7 +19,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from torch import Tensor
 
 from benchmarks.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
 from benchmarks.chunk import Bench, Chunk, PairMetric
@@ -32,6 +31,7 @@ from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import Features, FeatureSpace
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.lpips import LPIPS
+from benchmarks.metrics.mse import mse
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
@@ -127,8 +127,10 @@ def build_bench(
     can = available(
         prior=True, fid_weights=options.fid_weights, lpips_weights=options.lpips_weights, download=True
     )
-    here_too = can["FID"] or options.fid_weights  # weights that were given and do not load are an error
-    features: Features = InceptionFeatures(options.fid_weights, prior.device) if here_too else PriorFeatures(prior)
+    inception = options.distances and (can["FID"] or options.fid_weights)  # given weights must load, or it ends
+    features: Features = (
+        InceptionFeatures(options.fid_weights, prior.device) if inception else PriorFeatures(prior)
+    )
     lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] or options.lpips_weights else None
     wanted = ("FID", "LPIPS") if options.distances else ("LPIPS",)
     notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
@@ -140,7 +142,7 @@ def build_bench(
 
 def _to_final(options: Options, device: torch.device) -> tuple[dict[str, PairMetric], tuple[str, ...]]:
     """What compares a preview with the end of its run, where it can be had, and a line for each that cannot."""
-    found: dict[str, PairMetric] = {"mse_to_final": _mse}
+    found: dict[str, PairMetric] = {"mse_to_final": mse}
     notes = []
     try:
         found["clip_to_final"] = ClipScore(options.clip or CLIP, device).alike
@@ -153,10 +155,6 @@ def _to_final(options: Options, device: torch.device) -> tuple[dict[str, PairMet
     except MetricError as error:
         notes.append(f"DreamSim: not available: {error}")
     return found, tuple(notes)
-
-
-def _mse(images: Tensor, others: Tensor) -> Tensor:
-    return (images.clamp(0, 1) - others.clamp(0, 1)).double().square().mean(dim=(1, 2, 3))
 
 
 def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from benchmarks.campaign import Piece
 from benchmarks.chunk import Chunk, hardware
 from benchmarks.metrics.clip import ClipScore
 from benchmarks.metrics.features import Features
+from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.runs import Look, Run
 from nested import NestedScheduler
@@ -226,8 +227,7 @@ def _measure_run(bench: DrawingBench, run: SolverRun, samples: Sequence[Sample],
 def _scores(
     bench: DrawingBench, pictures: Tensor, final: Tensor, samples: Sequence[Sample]
 ) -> dict[str, list[float]]:
-    rmse = (pictures.clamp(0, 1) - final.clamp(0, 1)).double().square().mean(dim=(1, 2, 3)).sqrt()
-    scores = {"rmse_to_final": rmse.tolist()}
+    scores = {"rmse_to_final": mse(pictures, final).sqrt().tolist()}
     if bench.clip is not None:
         scores["clip"] = bench.clip(pictures, [sample.prompt for sample in samples]).tolist()
     return scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import check_pair
 
 CEILING = 100.0
@@ -20,5 +21,4 @@ def psnr(restored: Tensor, original: Tensor) -> Tensor:
         ValueError: no images, or not of one shape.
     """
     check_pair(restored, original)
-    mse = (restored.double().clamp(0, 1) - original.double().clamp(0, 1)).square().mean(dim=(1, 2, 3))
-    return (-10 * mse.log10()).clamp(max=CEILING)
+    return (-10 * mse(restored, original).log10()).clamp(max=CEILING)

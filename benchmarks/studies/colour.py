@@ -19,14 +19,13 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import seed_of, stacked
+from benchmarks.chunk import problem_of, seed_of, stacked
 from benchmarks.metrics.psnr import psnr
 from benchmarks.runs import Look, Run, follow, nested
-from restoration import images
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
 from restoration.sources import find
-from restoration.tasks import Task, pose
+from restoration.tasks import Task
 
 
 class Blend:
@@ -83,10 +82,7 @@ def main(
     network, console = load_prior(prior, device, precision), Console(soft_wrap=True, highlight=False)
     solved = network if share == 1 else Blend(network, load_prior(other, device, precision), share)
     task, sources = Task("colorize", simulate=True, fit=True), find(tuple(data))[:limit]
-    problems = [
-        pose(task, images.decode(source.read(), source.name), network.image_shape, seed=seed_of(source.name))
-        for source in sources
-    ]
+    problems = [problem_of(task, source, network.image_shape) for source in sources]
     measurement = stacked([problem.measurement for problem in problems])
     clean = torch.stack([problem.original for problem in problems if problem.original is not None])
     seeds = [seed_of(source.name) for source in sources]

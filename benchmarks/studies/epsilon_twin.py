@@ -15,7 +15,6 @@ import typer
 from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional
 
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.convert import save_folder
@@ -37,11 +36,9 @@ class EpsilonObjective(Objective):
         snr = alpha_bars / (1 - alpha_bars)
         self.weight = (snr.clamp(max=gamma) / snr).float().to(device)
 
-    def errors(self, network: torch.nn.Module, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Each picture's mean square error of ε (B,) at timesteps t = k − 1; x̂₀'s is σ_k² times that."""
-        signal, spread = self.signal[t].view(-1, 1, 1, 1), self.spread[t].view(-1, 1, 1, 1)
-        output = network(signal * x0 + spread * noise, t).sample.float()
-        return functional.mse_loss(output, noise, reduction="none").mean((1, 2, 3))
+    def target(self, x0: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
+        """What the network is to answer: ε."""
+        return noise
 
 
 def main(

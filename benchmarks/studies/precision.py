@@ -15,25 +15,19 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import seed_of, stacked
+from benchmarks.chunk import problem_of, stacked
 from benchmarks.metrics.psnr import psnr
 from benchmarks.paper import TASKS
 from degradations import Measurement
-from restoration import images
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
 from restoration.sources import Source, find
-from restoration.tasks import Task, pose
+from restoration.tasks import Task
 
 
 def measured(task: Task, sources: list[Source], shape: tuple[int, int, int]) -> Measurement:
     """Simulated measurements of the pictures as one batch, each seeded by its name."""
-    return stacked(
-        [
-            pose(task, images.decode(source.read(), source.name), shape, seed=seed_of(source.name)).measurement
-            for source in sources
-        ]
-    )
+    return stacked([problem_of(task, source, shape).measurement for source in sources])
 
 
 def results(

@@ -47,9 +47,13 @@ class Objective:
     def errors(self, network: Any, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Each picture's mean square error of v (B,) at timesteps t = k − 1; x̂₀'s is (1 − ᾱ) times that."""
         signal, spread = self.signal[t].view(-1, 1, 1, 1), self.spread[t].view(-1, 1, 1, 1)
-        v = signal * noise - spread * x0
         output = network(signal * x0 + spread * noise, t).sample.float()
-        return functional.mse_loss(output, v, reduction="none").mean((1, 2, 3))
+        wanted = self.target(x0, noise, signal, spread)
+        return functional.mse_loss(output, wanted, reduction="none").mean((1, 2, 3))
+
+    def target(self, x0: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
+        """What the network is to answer: v."""
+        return signal * noise - spread * x0
 
     @torch.no_grad()
     def by_level(
