@@ -23,10 +23,10 @@ from degradations import Inpainting, Measurement
 from restoration import images
 from restoration.errors import ImageError
 from restoration.priors import DiffusionPrior
-from restoration.restorer import Restorer, synchronise
+from restoration.restorer import DEFAULT, Restorer, synchronise
 from restoration.sources import Source
 from restoration.tasks import Problem, Task, derived_seed, pose
-from solvers import DDRM
+from solvers import Spectral
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
 """(B,) of two batches (B, C, H, W) in [0, 1]."""
@@ -39,7 +39,7 @@ class Bench:
     """What measures: one prior, the runs to compare, the metrics.
 
     Args:
-        eta, eta_b: DDRM's, the same for all runs.
+        posterior: the sampler's settings, the same for all runs.
         features: of a Fréchet distance.
         lpips: None where its weights are not to be had.
         shown: of so many of the first pictures, the images themselves are kept.
@@ -49,8 +49,7 @@ class Bench:
 
     prior: DiffusionPrior
     runs: tuple[Run, ...]
-    eta: float = 0.85
-    eta_b: float = 1.0
+    posterior: Spectral.Settings = DEFAULT
     features: Features | None = None
     lpips: LPIPS | None = None
     ssim: bool = True
@@ -131,7 +130,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         return chunk
     names = chunk.readable
     clean = torch.stack(originals).to(bench.prior.device)
-    posterior = Restorer(bench.prior, eta=bench.eta, eta_b=bench.eta_b).posterior(stacked(measurements))
+    posterior = Restorer(bench.prior, bench.posterior).posterior(stacked(measurements))
     kept = max(min(bench.shown - first, len(names)), 0)
     _keep(chunk, ORIGINAL, clean, kept)
     _keep(chunk, "degraded", torch.stack(degraded), kept)
@@ -149,7 +148,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
 
 
 def _measure_run(
-    bench: Bench, run: Run, posterior: DDRM, clean: Tensor, names: list[str], kept: int, chunk: Chunk
+    bench: Bench, run: Run, posterior: Spectral, clean: Tensor, names: list[str], kept: int, chunk: Chunk
 ) -> None:
     synchronise(clean.device)
     begun = time.perf_counter()

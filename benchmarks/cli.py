@@ -257,8 +257,11 @@ def speed(
 def _options(given: dict[str, Any]) -> Options:
     """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
     from benchmarks.setup import Options
+    from solvers import DDRM
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    if "eta" in given:
+        shared["posterior"] = DDRM.Settings(given["eta"], given["eta_b"])
     return Options(**{**shared, "data": tuple(given["data"])})
 
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
 from benchmarks.setup import Finished
 from benchmarks.summary import TaskSummary
+from solvers import SAMPLERS
+
+SETTINGS = tuple(dict.fromkeys(field.name for kind in SAMPLERS.values() for field in fields(kind.Settings)))
+"""Of any sampler, by the names under which they are recorded."""
 
 
 def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
@@ -14,7 +22,7 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
     lines = [
         f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
-        f"{config['prior fingerprint'][:12]}, η {config['eta']}, η_b {config['eta_b']}, seeds of names; "
+        f"{config['prior fingerprint'][:12]}, {sampler(config)}, seeds of names; "
         f"{hardware}, torch {config['torch']}."
     ]
     any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
@@ -25,6 +33,12 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
         for line in summary.failed.values():
             lines.append(f"{summary.task}: left out on both sides: {line}")
     return lines
+
+
+def sampler(config: Mapping[str, Any]) -> str:
+    """The sampler of a result and its settings, in words."""
+    told = [f"{name} {config[name]}" for name in SETTINGS if name in config]
+    return ", ".join([str(config.get("sampler", "ddrm")), *told])
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -16,8 +16,9 @@ from benchmarks.runs import Run, follow
 from degradations import Measurement
 from restoration.errors import first_line
 from restoration.priors import DiffusionPrior
-from restoration.restorer import Restorer, synchronise
-from solvers import NoiseSource
+from restoration.restorer import DEFAULT, Restorer, synchronise
+from solvers import NoiseSource, Spectral, record_of
+from solvers.units import from_model
 
 
 class Method(Protocol):
@@ -54,19 +55,19 @@ class Ours:
 
     name: str
     allocation: tuple[int, ...]
-    eta: float = 0.85
-    eta_b: float = 1.0
+    posterior: Spectral.Settings = DEFAULT
     foreign: bool = False
 
     @property
     def settings(self) -> str:
-        """Steps, η and η_b."""
+        """Steps, and the sampler's settings."""
         steps = ", ".join(map(str, self.allocation))
-        return f"{steps} evaluations at levels evenly spaced in k, η {self.eta}, η_b {self.eta_b}"
+        told = ", ".join(f"{name} {value}" for name, value in record_of(self.posterior).items())
+        return f"{steps} evaluations, {told}"
 
     def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> Tensor:
         """The end of the run."""
-        posterior = Restorer(prior, eta=self.eta, eta_b=self.eta_b).posterior(measurement)
+        posterior = Restorer(prior, self.posterior).posterior(measurement)
         run = Run(self.name, self.allocation, (sum(self.allocation),))
         return follow(run, posterior, [seed])[1]
 
@@ -103,7 +104,7 @@ class OneEvaluation:
         k = min(1 + int((schedule.sigma(range(1, schedule.K + 1)) < nu).sum()), schedule.K)
         noise = NoiseSource([seed], measurement.y.device)
         *_, x0 = posterior.sample(posterior.initial(k, noise), k, 1, noise)
-        return (x0 + 1) / 2
+        return from_model(x0)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from restoration.tasks import Task
+from solvers import DDRM
 
 OUTER, INNER = 3, 10
-ETA, ETA_B = 0.85, 1.0
-"""DDRM's, pinned for comparisons whatever our defaults become."""
+POSTERIOR = DDRM.Settings(eta=0.85, eta_b=1.0)
+"""Pinned for comparisons whatever our defaults become."""
 TASKS = {
     "denoise": Task("denoise", sigma=0.5, simulate=True),  # 1.0 on the paper's [-1, 1] scale
     "sr16": Task("sr16", simulate=True),

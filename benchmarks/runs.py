@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nested import NestedDiffusion
-from solvers import DDRM, NoiseSource
+from nested import Estimate, NestedDiffusion, supersedes
+from solvers import NoiseSource, Spectral
+from solvers.units import from_model
 
 Kind = Literal["returned", "newest", "drawn"]
 KINDS: tuple[Kind, ...] = ("returned", "newest", "drawn")
@@ -66,7 +67,7 @@ def nested(allocation: tuple[int, ...], points: tuple[int, ...], kinds: tuple[Ki
     return Run(f"nested {name}", allocation, points, kinds)
 
 
-def follow(run: Run, posterior: DDRM, seeds: list[int]) -> tuple[dict[Look, Tensor], Tensor]:
+def follow(run: Run, posterior: Spectral, seeds: list[int]) -> tuple[dict[Look, Tensor], Tensor]:
     """Pictures (B, C, H, W) in [0, 1] units, unclipped, at every look, and the final ones.
 
     Image i depends on ``seeds[i]`` alone.
@@ -75,18 +76,14 @@ def follow(run: Run, posterior: DDRM, seeds: list[int]) -> tuple[dict[Look, Tens
     noise = NoiseSource(seeds, posterior.measurement.y.device)
     start = nested.start(posterior.initial(nested.schedule.K, noise), noise)
     looks: dict[Look, Tensor] = {}
-    returned: Tensor | None = None
+    kept: Estimate | None = None
     final = torch.empty(0)
     for estimate in nested.run(start):
-        returned = estimate.x0 if estimate.complete else returned
+        best = kept = estimate if kept is None or supersedes(estimate, kept) else kept
         final = estimate.x0
         if estimate.nfe not in run.points:
             continue
         for kind in run.kinds:
-            x0 = estimate.x0
-            if kind == "returned" and returned is not None:
-                x0 = returned
-            elif kind == "drawn":
-                x0 = posterior.preview(x0) if returned is None else returned
-            looks[Look(run.name, kind, estimate.nfe)] = (x0 + 1) / 2
-    return looks, (final + 1) / 2
+            x0 = nested.shown(best) if kind == "drawn" else best.x0 if kind == "returned" else estimate.x0
+            looks[Look(run.name, kind, estimate.nfe)] = from_model(x0)
+    return looks, from_model(final)

@@ -41,8 +41,10 @@ from restoration.errors import OutputError
 from restoration.interrupt import Interrupt
 from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
 from restoration.priors.catalogue import KNOWN
+from restoration.restorer import DEFAULT
 from restoration.sources import Source, find
 from restoration.tasks import Task
+from solvers import Spectral, record_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class Options:
     reference_stats: Path | None = None
     workers: str = "here"
     overwrite: bool = False
-    eta: float = 0.85
-    eta_b: float = 1.0
+    posterior: Spectral.Settings = DEFAULT
     shown: int = 6
     distances: bool = True
     clip: str | None = None
@@ -136,7 +137,7 @@ def build_bench(
     notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
     measured = features if options.distances else None
     to_final, missing = _to_final(options, prior.device) if options.to_final else ({}, ())
-    bench = Bench(prior, runs, options.eta, options.eta_b, measured, lpips, True, options.shown, methods, to_final)
+    bench = Bench(prior, runs, options.posterior, measured, lpips, True, options.shown, methods, to_final)
     return bench, features.space, (*notes, *missing)
 
 
@@ -165,11 +166,10 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "fit": options.fit,
         "batch": options.batch,
         "prior": prior.name,
-        "prior fingerprint": prior.fingerprint,
+        "prior fingerprint": prior.fingerprint(),
         "precision": options.precision,
         "image shape": list(prior.image_shape),
-        "eta": bench.eta,
-        "eta_b": bench.eta_b,
+        **record_of(bench.posterior),
         "runs": [[run.name, list(run.allocation), list(run.points), list(run.kinds)] for run in bench.runs],
         **told,
         "features": None if bench.features is None else vars(bench.features.space),

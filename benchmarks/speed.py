@@ -31,6 +31,7 @@ from nested.files import atomic_write
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
 from solvers import DDRM, NoiseSource
+from solvers.units import to_model
 
 CLOCKS = {"wall": perf_counter, "processor": process_time}
 ARCHITECTURES = ("celeba_hq",)
@@ -129,7 +130,7 @@ class _Case:
         }
         self.noise = NoiseSource(range(batch), prior.device)
         self.x = self.noise.normal(clean.shape)
-        self.runs, free = {}, FreePrior(2 * clean - 1)
+        self.runs, free = {}, FreePrior(to_model(clean))
         for name, operator in operators.items():
             self.measurement: Measurement = simulate(clean, operator.to(prior.device), 0.0, noise=self.noise)
             ddrm = DDRM(free, self.measurement.in_model_units())

@@ -30,7 +30,7 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
     Raises:
         RestorationError, ValueError: one line.
     """
-    pinned = replace(options, eta=paper.ETA, eta_b=paper.ETA_B)
+    pinned = replace(options, posterior=paper.POSTERIOR)
     finished = measure_all("table2", pinned, paper.chosen(tasks), runs(outer, inner))
     if not finished.complete:
         return finished, []

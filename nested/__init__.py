@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nested.allocation import uniform
-from nested.diffusion import Estimate, NestedDiffusion
+from nested.diffusion import Estimate, NestedDiffusion, supersedes
 from nested.files import atomic_write
+from nested.run import Run
 from nested.state import NestedState
 
 if TYPE_CHECKING:
@@ -27,9 +28,11 @@ __all__ = [
     "NestedScheduler",
     "NestedState",
     "PipelinePreview",
+    "Run",
     "anytime_previews",
     "atomic_write",
     "decode_estimate",
+    "supersedes",
     "uniform",
 ]
 

@@ -22,7 +22,12 @@ def outer_levels(K: int, outer: int) -> tuple[int, ...]:
 def checked(allocation: Sequence[int], K: int) -> tuple[int, ...]:
     """``allocation`` as a tuple; ValueError where a step has no evaluation, or more than it has noise levels."""
     steps = tuple(allocation)
-    levels = outer_levels(K, len(steps))
+    return checked_rest(steps, outer_levels(K, len(steps)))
+
+
+def checked_rest(allocation: Sequence[int], levels: Sequence[int]) -> tuple[int, ...]:
+    """As :func:`checked`, of inner runs from the given noise levels."""
+    steps = tuple(allocation)
     for n, level in zip(steps, levels, strict=False):
         if n != int(n) or n < 1:
             raise ValueError(f"allocation must be whole numbers of at least 1: got {steps}")

@@ -1,16 +1,18 @@
-"""The outer loop."""
+"""The outer loop: it asks, is answered, and run alone it asks its own prior."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from nested.allocation import checked, outer_levels
+from nested.run import Run
 from nested.state import NestedState
-from solvers import InnerProcess, NoiseSource, ddim_update
+from solvers import InnerRun, NoiseSource, Posterior, Question, ddim_update
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,7 @@ class Estimate:
         nfe, total_nfe: evaluations spent, and in the whole run, per image.
         outer_step, inner_step: which evaluation this was, both counted from 1.
         complete: an inner run has ended with it, so x0 is a sample and not a posterior mean.
-        state: where to go on from: after the outer update if complete, else where this inner run started.
+        state: the run after it: where to go on from.
     """
 
     x0: Tensor
@@ -34,10 +36,24 @@ class Estimate:
     state: NestedState
 
 
+class _Ending(Protocol):
+    @property
+    def complete(self) -> bool: ...
+
+
+def supersedes(newest: _Ending, best: _Ending) -> bool:
+    """Whether a run that is stopped now returns the newest estimate in place of the best so far.
+
+    It returns the newest end of an inner run; before the first of these, the newest estimate.
+    """
+    return newest.complete or not best.complete
+
+
 class NestedDiffusion:
     """An outer deterministic DDIM loop whose x̂₀ at every step is made by a complete inner run.
 
     One outer step is the plain inner process; one inner step per outer step is DDIM on the inner estimate.
+    :meth:`ask` and :meth:`answer` are pure; :meth:`run` is their loop with the sampler's own prior.
 
     Args:
         inner: e.g. ``DDRM(prior, measurement)`` or ``DDIM(prior)``.
@@ -49,21 +65,24 @@ class NestedDiffusion:
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithms 2 and 3.
     """
 
-    def __init__(self, inner: InnerProcess, allocation: Sequence[int]) -> None:
+    def __init__(self, inner: Posterior, allocation: Sequence[int]) -> None:
         self.inner = inner
         self.schedule = inner.schedule
         self.allocation = checked(allocation, self.schedule.K)
         self.levels = outer_levels(self.schedule.K, len(self.allocation))
         self.total_nfe = sum(self.allocation)
-        self.configuration = hashlib.sha256(f"nested {self.allocation} {inner.fingerprint()}".encode()).hexdigest()
+        self.configuration = self.allocation, inner.identities()
 
     def start(self, x_K: Tensor, noise: NoiseSource) -> NestedState:
-        """The state before the first outer step, from x_K at level K (B, C, H, W) and a noise source."""
+        """The run before its first evaluation, from x_K at level K (B, C, H, W) and a noise source."""
         if x_K.ndim != 4 or len(x_K) != len(noise.seeds):
             raise ValueError(
                 f"x_K must be (B, C, H, W) with one seed an image: got {tuple(x_K.shape)} and "
                 f"{len(noise.seeds)} seeds"
             )
+        _, identities = self.configuration
+        if len(identities) not in (1, len(x_K)):
+            raise ValueError(f"x_K must hold as many images as were measured, {len(identities)}: got {len(x_K)}")
         return NestedState(
             x_k=x_K,
             outer_step=0,
@@ -72,8 +91,37 @@ class NestedDiffusion:
             seeds=noise.seeds,
             noise=noise.state(),
             device=noise.device.type,
-            configuration=self.configuration,
+            identities=identities * len(x_K) if len(identities) == 1 else identities,
+            levels=self.levels,
         )
+
+    def ask(self, run: Run) -> Question | None:
+        """What the run needs next; None when it is finished."""
+        return None if run.finished else self.inner.question(self._inner(run))
+
+    @torch.no_grad()
+    def answer(self, run: NestedState, x0: Tensor) -> tuple[NestedState, Estimate]:
+        """The run one evaluation on, and what is known then.
+
+        Args:
+            run: unfinished.
+            x0: the prior's answer to :meth:`ask`, (B, C, H, W).
+        """
+        noise = NoiseSource(run.seeds, run.x_k.device)
+        noise.restore(run.noise)
+        outer = run.outer_step
+        inner, estimate = self.inner.answer(self._inner(run), x0, noise)
+        spent, step = run.spent + 1, run.inner_step + 1
+        complete = not inner.levels
+        if complete:
+            alpha_bar, alpha_bar_next = (self.schedule.alpha_bar(k) for k in run.levels[outer : outer + 2])
+            moved = ddim_update(run.x_k, estimate, alpha_bar, alpha_bar_next)
+            after = replace(
+                run, x_k=moved, outer_step=outer + 1, nfe=spent, noise=noise.state(), inner=None, x0=estimate
+            )
+        else:
+            after = replace(run, inner=inner, noise=noise.state())
+        return after, Estimate(estimate, spent, run.total_nfe, outer + 1, step, complete, after)
 
     def run(self, state: NestedState) -> Iterator[Estimate]:
         """Go on from a state; an estimate after every network evaluation, until closed or done.
@@ -81,35 +129,36 @@ class NestedDiffusion:
         Raises:
             ValueError: at once, for the state of another run or of another kind of device.
         """
-        state.refuse_other(self.configuration)
-        noise = NoiseSource(state.seeds, state.x_k.device)
-        if noise.device.type != state.device:
+        self.refuse_other(state)
+        return self._run(state)
+
+    def refuse_other(self, run: Run) -> None:
+        """ValueError for the run of another sampler, allocation or kind of device."""
+        run.refuse_other(*self.configuration)
+        if run.x_k.device.type != run.device:
             raise ValueError(
-                f"a run started on {state.device} goes on there, since noise streams differ between devices: "
-                f"got a state on {noise.device.type}"
+                f"a run started on {run.device} goes on there, since noise streams differ between devices: "
+                f"got a state on {run.x_k.device.type}"
             )
-        noise.restore(state.noise)
-        return self._run(state, noise)
 
-    def _run(self, state: NestedState, noise: NoiseSource) -> Iterator[Estimate]:
-        for outer in range(state.outer_step, len(self.allocation)):
-            n, nfe, inner = self.allocation[outer], state.nfe, 0
-            for inner, x0 in enumerate(self.inner.sample(state.x_k, self.levels[outer], n, noise), start=1):
-                complete = inner == n
-                if complete:
-                    state = self._advance(state, x0, noise)
-                yield Estimate(x0, nfe + inner, self.total_nfe, outer + 1, inner, complete, state)
-            if inner != n:
-                raise ValueError(f"an inner process must yield one estimate a step, {n} here: got {inner}")
+    def shown(self, estimate: Estimate) -> Tensor:
+        """What this evaluation brought, as a picture to show: x₀ where an inner run ended, else x̂₀'s preview."""
+        return estimate.x0 if estimate.complete else self.inner.preview(estimate.x0)
 
-    def _advance(self, state: NestedState, x0: Tensor, noise: NoiseSource) -> NestedState:
-        k, k_next = self.levels[state.outer_step : state.outer_step + 2]
-        alpha_bar, alpha_bar_next = self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next)
-        return replace(
-            state,
-            x_k=ddim_update(state.x_k, x0, alpha_bar, alpha_bar_next),
-            outer_step=state.outer_step + 1,
-            nfe=state.nfe + self.allocation[state.outer_step],
-            noise=noise.state(),
-            x0=x0,
-        )
+    def _run(self, state: NestedState) -> Iterator[Estimate]:
+        while (question := self.ask(state)) is not None:
+            with torch.no_grad():
+                x0 = self.inner.prior.denoise(question.x, question.k)
+            state, estimate = self.answer(state, x0)
+            del x0
+            yield estimate
+
+    def _inner(self, run: Run) -> InnerRun:
+        """The unfinished inner run, or the one that begins."""
+        if run.inner is not None:
+            return run.inner
+        n, k = run.allocation[run.outer_step], run.levels[run.outer_step]
+        levels = self.inner.levels(k, n)
+        if len(levels) != n:
+            raise ValueError(f"an inner process must yield one estimate a step, {n} here: got {len(levels)}")
+        return self.inner.begin(run.x_k, levels)

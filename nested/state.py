@@ -1,10 +1,10 @@
-"""Where a nested run stands between two outer steps: enough to go on, in a file if need be."""
+"""A run on disk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +14,32 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nested.files import atomic_write
+from nested.run import Run
+from solvers import InnerRun
 
-FORMAT = "nested-restoration state 1"
+FORMAT = "nested-restoration state 2"
 
 
-@dataclass(frozen=True, eq=False)
-class NestedState:
-    """A run's position after ``outer_step`` completed outer steps. A value: running from it does not change it.
-
-    Args:
-        x_k: (B, C, H, W) float32, at the noise level where the next inner run starts.
-        outer_step: completed outer steps, 0 … len(allocation).
-        nfe: network evaluations spent, per image.
-        allocation: inner steps of every outer step.
-        seeds: one an image.
-        noise: ``NoiseSource.state()``.
-        device: kind of device whose noise stream this is ("cpu", "cuda").
-        configuration: hash of everything that decides the run but for the seeds.
-        x0: the newest completed estimate, None before the first.
-    """
-
-    x_k: Tensor
-    outer_step: int
-    nfe: int
-    allocation: tuple[int, ...]
-    seeds: tuple[int, ...]
-    noise: tuple[Tensor, ...]
-    device: str
-    configuration: str
-    x0: Tensor | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether every outer step is done."""
-        return self.outer_step == len(self.allocation)
-
-    def refuse_other(self, configuration: str) -> None:
-        """ValueError unless this is the state of a run with the given configuration."""
-        if self.configuration != configuration:
-            raise ValueError(
-                "this is the state of another run (prior, measurement, solver settings or allocation differ); "
-                "repeat that run's settings or start without it"
-            )
+class NestedState(Run):
+    """A run that can be stored after any evaluation, and goes on from the file bit for bit."""
 
     def save(self, path: Path | str) -> None:
         """Write to a file (safetensors), whole or not at all. OSError where it cannot be written."""
         tensors = {"x_k": self.x_k, **{f"noise.{i}": state for i, state in enumerate(self.noise)}}
         if self.x0 is not None:
             tensors["x0"] = self.x0
+        if self.inner is not None:
+            tensors["inner.x"] = self.inner.x
+            tensors |= {f"inner.carry.{i}": tensor for i, tensor in enumerate(self.inner.carry)}
         facts = {
             "outer_step": self.outer_step,
             "nfe": self.nfe,
             "allocation": self.allocation,
             "seeds": self.seeds,
             "device": self.device,
-            "configuration": self.configuration,
+            "identities": self.identities,
+            "levels": self.levels,
+            "inner_levels": None if self.inner is None else self.inner.levels,
         }
         # clone: safetensors refuses tensors that share memory, as x_k and x0 do at the end of a run.
         stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -77,7 +48,11 @@ class NestedState:
 
     @classmethod
     def load(
-        cls, path: Path | str, *, configuration: str | None = None, device: torch.device | str = "cpu"
+        cls,
+        path: Path | str,
+        *,
+        configuration: tuple[Sequence[int], Sequence[str]] | None = None,
+        device: torch.device | str = "cpu",
     ) -> NestedState:
         """Read a state file.
 
@@ -99,19 +74,80 @@ class NestedState:
                     raise ValueError(f"{path} is not a state file of this program")
                 facts: dict[str, Any] = json.loads(metadata["state"])
                 tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                state = cls(
-                    x_k=tensors["x_k"].to(device),
-                    outer_step=int(facts["outer_step"]),
-                    nfe=int(facts["nfe"]),
-                    allocation=tuple(int(n) for n in facts["allocation"]),
-                    seeds=tuple(int(seed) for seed in facts["seeds"]),
-                    noise=tuple(tensors[f"noise.{i}"] for i in range(len(facts["seeds"]))),
-                    device=str(facts["device"]),
-                    configuration=str(facts["configuration"]),
-                    x0=tensors["x0"].to(device) if "x0" in tensors else None,
-                )
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            state = _built(cls, facts, tensors, device)
+        except (SafetensorError, KeyError, TypeError, IndexError, RecursionError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is not a state file, or is damaged: {error}") from None
+        except _DamagedError as error:
             raise ValueError(f"{path} is not a state file, or is damaged: {error}") from None
         if configuration is not None:
-            state.refuse_other(configuration)
+            state.refuse_other(*configuration)
         return state
+
+
+class _DamagedError(Exception):
+    """What a state file holds does not fit together."""
+
+
+def _built(
+    cls: type[NestedState], facts: Mapping[str, Any], tensors: Mapping[str, Tensor], device: torch.device | str
+) -> NestedState:
+    seeds, inner_levels = _whole(facts["seeds"]), facts["inner_levels"]
+    carried = sorted(name for name in tensors if name.startswith("inner.carry."))
+    inner = None
+    if inner_levels is not None:
+        carry = tuple(tensors[f"inner.carry.{i}"].to(device) for i in range(len(carried)))
+        inner = InnerRun(tensors["inner.x"].to(device), _whole(inner_levels), carry)
+    state = cls(
+        x_k=tensors["x_k"].to(device),
+        outer_step=_whole([facts["outer_step"]])[0],
+        nfe=_whole([facts["nfe"]])[0],
+        allocation=_whole(facts["allocation"]),
+        seeds=seeds,
+        noise=tuple(tensors[f"noise.{i}"] for i in range(len(seeds))),
+        device=str(facts["device"]),
+        identities=tuple(str(identity) for identity in facts["identities"]),
+        levels=_whole(facts["levels"]),
+        inner=inner,
+        x0=tensors["x0"].to(device) if "x0" in tensors else None,
+    )
+    _check(state)
+    return state
+
+
+def _whole(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, list) or any(type(value) is not int or not 0 <= value < 2**63 for value in values):
+        raise _DamagedError("a number in it is none of ours")
+    return tuple(values)
+
+
+def _check(state: NestedState) -> None:
+    """Whether all parts fit together; a file is not believed."""
+    count, steps = len(state.seeds), len(state.allocation)
+    inner = state.inner
+    images = [state.x_k, *([] if state.x0 is None else [state.x0])]
+    images += [] if inner is None else [inner.x, *inner.carry]
+    fits = (
+        count > 0
+        and len(state.identities) == count
+        and min(state.allocation, default=0) > 0
+        and state.outer_step <= steps
+        and state.nfe == sum(state.allocation[: state.outer_step])
+        and len(state.levels) == steps + 1
+        and state.levels[-1] == 0
+        and all(above > below for above, below in pairwise(state.levels))
+        and (state.x0 is not None) == (state.outer_step > 0)
+        and state.x_k.ndim == 4
+        and all(len(image) == count for image in images)
+        and all(image.is_floating_point() and bool(image.isfinite().all()) for image in images)
+        and all(image.shape == state.x_k.shape for image in images[: 1 + (state.x0 is not None)])
+    )
+    if inner is not None:
+        fits = (
+            fits
+            and not state.finished
+            and 0 < len(inner.levels) < state.allocation[state.outer_step]
+            and all(above > below for above, below in pairwise((state.levels[state.outer_step], *inner.levels, 0)))
+            and inner.x.shape == state.x_k.shape
+        )
+    if not fits:
+        raise _DamagedError("its parts do not fit together")

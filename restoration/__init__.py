@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nested import NestedScheduler as NestedScheduler
     from nested import NestedState as NestedState
     from nested import PipelinePreview as PipelinePreview
+    from nested import Run as Run
     from nested import anytime_previews as anytime_previews
     from nested import decode_estimate as decode_estimate
     from nested import uniform as uniform
@@ -43,10 +44,11 @@ if TYPE_CHECKING:
     from restoration.restorer import StoppedBy as StoppedBy
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
-    from solvers import InnerProcess as InnerProcess
     from solvers import NoiseSchedule as NoiseSchedule
     from solvers import NoiseSource as NoiseSource
+    from solvers import Posterior as Posterior
     from solvers import Prior as Prior
+    from solvers import Question as Question
     from solvers import ddim_update as ddim_update
     from solvers import ddrm_coefficients as ddrm_coefficients
 
@@ -65,10 +67,11 @@ _HOMES = {
     "solvers": (
         "DDIM",
         "DDRM",
-        "InnerProcess",
         "NoiseSchedule",
         "NoiseSource",
+        "Posterior",
         "Prior",
+        "Question",
         "ddim_update",
         "ddrm_coefficients",
     ),
@@ -78,6 +81,7 @@ _HOMES = {
         "NestedScheduler",
         "NestedState",
         "PipelinePreview",
+        "Run",
         "anytime_previews",
         "decode_estimate",
         "uniform",

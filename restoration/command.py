@@ -13,6 +13,7 @@ from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import Restorer, check_limits
 from restoration.tasks import Task, known_pixels
+from solvers import DDRM
 from solvers.noise import SEED_LIMIT
 
 
@@ -35,7 +36,7 @@ def run(settings: Settings) -> int:
     if mask is not None:
         known_pixels(mask, str(settings.mask))
     prior = _load_prior(settings)
-    restorer = Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
+    restorer = Restorer(prior, DDRM.Settings(settings.eta, settings.eta_b))
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
     allocation = checked(steps, prior.schedule.K)
     check_tiling(prior, settings.overlap, settings.tile_batch)

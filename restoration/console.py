@@ -18,6 +18,8 @@ def script(name: str, app: Any) -> None:
     Python takes a second to take torch apart, in which a Ctrl-C would look like a failure.
     """
     code: object = 1
+    # On some processors MKL's sums otherwise depend on where in memory a tensor lies: a seed repeats a picture.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     try:
         main(name, app)
     except SystemExit as stop:

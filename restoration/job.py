@@ -157,7 +157,7 @@ class Job:
                 f"{file.name}: {self.prior.name} knows whole pictures, not parts of them: better --fit, "
                 "or a prior trained on crops, as photos-64 is"
             )
-        return Restorer(prior, eta=settings.eta, eta_b=settings.eta_b)
+        return Restorer(prior, self.restorer.settings)
 
     def _seeds(self) -> tuple[int, ...]:
         first = resolve_seeds(None, 1)[0] if self.settings.seed is None else self.settings.seed

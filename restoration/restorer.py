@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -14,14 +14,16 @@ import torch
 from torch import Tensor
 
 from degradations import Measurement
-from nested import Estimate, NestedDiffusion, NestedState, uniform
-from solvers import DDRM, NoiseSource, Prior
+from nested import NestedDiffusion, NestedState, supersedes, uniform
+from restoration.evaluate import StoppedError, evaluate
+from solvers import DDRM, NoiseSource, Prior, Spectral, settings_of
+from solvers.units import from_model
 
 if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
     from restoration.priors.calibration import Calibration, Change
 
-ETA, ETA_B = 0.85, 1.0
-"""DDRM's, as its paper's; with others a preview's expected change was not measured."""
+DEFAULT = DDRM.Settings()
+"""The sampler where none is asked for; with others a preview's expected change was not measured."""
 
 
 class StoppedBy(StrEnum):
@@ -85,29 +87,33 @@ class Restorer:
 
     Args:
         prior: what clean images look like, e.g. ``load_prior("faces-64")``.
-        solver: the inner posterior sampler; ``"ddrm"``.
-        eta, eta_b: DDRM's, 0 … 1.
+        posterior: the inner sampler: its settings, e.g. ``DDRM.Settings(eta=0.85)``, its class, or its name.
         clamp: cut what is shown to [0, 1], as pictures are; False for images that may leave it, e.g. the real and
             imaginary parts of a complex one.
+        eta, eta_b: of the settings, where they differ from ``posterior``'s; for samplers that have them.
+
+    Raises:
+        TypeError, ValueError: no sampler, one that is not known, or settings that it does not have.
     """
 
     def __init__(
-        self, prior: Prior, solver: str = "ddrm", eta: float = ETA, eta_b: float = ETA_B, clamp: bool = True
+        self,
+        prior: Prior,
+        posterior: Spectral.Settings | type[Spectral] | str = DEFAULT,
+        clamp: bool = True,
+        eta: float | None = None,
+        eta_b: float | None = None,
     ) -> None:
-        if solver != "ddrm":
-            raise ValueError(f"solver must be 'ddrm': got {solver!r}")
-        for name, value in (("eta", eta), ("eta_b", eta_b)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be from 0 to 1: got {value}")
         self.prior = prior
-        self.eta, self.eta_b = eta, eta_b
+        changed = {name: value for name, value in (("eta", eta), ("eta_b", eta_b)) if value is not None}
+        self.settings = settings_of(posterior).replaced(changed)
         self.clamp = clamp
 
-    def posterior(self, measurement: Measurement) -> DDRM:
+    def posterior(self, measurement: Measurement) -> Spectral:
         """The inner sampler, in the network's units and on its device, of a measurement in [0, 1] units."""
         device = getattr(self.prior, "device", measurement.y.device)
         here = replace(measurement, y=measurement.y.float()).to(device)
-        return DDRM(self.prior, here.in_model_units(), self.eta, self.eta_b)
+        return self.settings.of(self.prior, here.in_model_units())
 
     def stream(
         self,
@@ -120,6 +126,7 @@ class Restorer:
         deadline: float | None = None,
         max_nfe: int | None = None,
         state: NestedState | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> Generator[Preview, None, StoppedBy]:
         """A preview after every network evaluation; close it at any time. Returns why it ended.
 
@@ -127,13 +134,15 @@ class Restorer:
             measurement: in [0, 1] units, of images in the prior's shape.
             outer, inner: outer steps, and inner steps of each.
             allocation: inner steps of every outer step, e.g. (16, 8, 6), in their place.
-            vanilla: one plain DDRM run of as many evaluations instead.
+            vanilla: one plain run of the sampler of as many evaluations instead.
             seeds: one an image; None draws them.
             deadline: seconds from the first request. It stops when the next evaluation would not end in time,
                 judged by the fastest so far (on a GPU but for the first, which also warms it up); one evaluation
-                is always made.
+                is always made. An evaluation of a large picture that would end late is dropped between its tiles.
             max_nfe: evaluations after which to stop, at least 1; those before ``state`` count.
             state: go on from there. Its newest completed estimate is the first preview.
+            stop: asked between any two calls of the network, of a large picture's tiles too; true ends the stream
+                (``StoppedBy.INTERRUPT``), and an evaluation begun is dropped.
 
         Raises:
             ValueError: at once, before any work, for arguments that do not fit, and for another run's state.
@@ -148,9 +157,10 @@ class Restorer:
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
         calibration: Calibration | None = getattr(self.prior, "calibration", None)
-        as_measured = calibration is not None and (self.eta, self.eta_b) == (ETA, ETA_B)
+        as_measured = calibration is not None and self.settings == DEFAULT
         change = calibration.change(measurement) if calibration and as_measured else None
-        return self._stream(nested, state, nested.run(state), deadline, max_nfe, change)
+        nested.refuse_other(state)
+        return self._stream(nested, state, _Limits(deadline, max_nfe, stop), change)
 
     def restore(
         self,
@@ -164,18 +174,27 @@ class Restorer:
         max_nfe: int | None = None,
         state: NestedState | None = None,
         watch: Callable[[Preview], bool | None] | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> Restoration:
         """Run :meth:`stream` to its end and keep the best preview.
 
         Args:
             watch: called with every preview; returning True stops the run (``StoppedBy.INTERRUPT``).
             The rest as in :meth:`stream`.
+
+        Raises:
+            InterruptedError: stopped before the first evaluation had ended: there is nothing to keep.
         """
-        previews = self.stream(measurement, outer, inner, allocation, vanilla, seeds, deadline, max_nfe, state)
-        best = newest = next(previews)
+        previews = self.stream(
+            measurement, outer, inner, allocation, vanilla, seeds, deadline, max_nfe, state, stop
+        )
+        try:
+            best = newest = next(previews)
+        except StopIteration:
+            raise InterruptedError("stopped before the first evaluation had ended: nothing is restored") from None
         stopped_by = None
         while stopped_by is None:
-            if newest.complete or not best.complete:
+            if supersedes(newest, best):
                 best = newest
             if watch is not None and watch(newest) and newest.nfe < newest.total_nfe:
                 previews.close()
@@ -196,72 +215,87 @@ class Restorer:
         )
 
     def _stream(
-        self,
-        nested: NestedDiffusion,
-        state: NestedState,
-        estimates: Iterator[Estimate],
-        deadline: float | None,
-        max_nfe: int | None,
-        change: Change | None,
+        self, nested: NestedDiffusion, run: NestedState, limits: _Limits, change: Change | None
     ) -> Generator[Preview, None, StoppedBy]:
-        first = nested.allocation[0]
+        first = run.allocation[0]
 
-        def expected(nfe: int, complete: bool) -> float | None:
-            if change is None or not (complete or nfe < first):  # later x̂₀ are not shown, nor measured
-                return None
-            return change.at(nfe, nested.total_nfe, first, complete)
+        def preview(x0: Tensor, nfe: int, outer_step: int, complete: bool, elapsed: float) -> Preview:
+            expected = None  # of a later x̂₀ that is not shown nothing was measured
+            if change is not None and (complete or nfe < first):
+                expected = change.at(nfe, run.total_nfe, first, complete)
+            return Preview(self._shown(x0), nfe, run.total_nfe, outer_step, complete, elapsed, run, expected)
 
-        start = before = time.perf_counter()
-        fastest = math.inf
-        if state.x0 is not None:
-            yield Preview(
-                self._shown(state.x0),
-                state.nfe,
-                nested.total_nfe,
-                state.outer_step,
-                True,
-                0.0,
-                state,
-                expected(state.nfe, True),
-            )
-            if state.finished:
-                return StoppedBy.FINISHED
-            if max_nfe is not None and state.nfe >= max_nfe:
-                return StoppedBy.MAX_NFE
-        for estimate in estimates:
-            x0 = estimate.x0 if estimate.complete else nested.inner.preview(estimate.x0)
-            image = self._shown(x0)
+        begun, spent_before = limits.start(), run.spent
+        if run.x0 is not None:
+            yield preview(run.x0, run.nfe, run.outer_step, True, 0.0)
+        ended = StoppedBy.FINISHED if run.finished else None
+        if ended is None and run.x0 is not None and limits.spent(run.spent):
+            ended = StoppedBy.MAX_NFE
+        while ended is None:
+            question = nested.ask(run)
+            assert question is not None  # it is not finished
+            try:
+                x0 = evaluate(self.prior, question, limits.heard if run.spent > spent_before else limits.asked)
+            except StoppedError as stopped:
+                return StoppedBy(stopped.why)
+            run, estimate = nested.answer(run, x0)
+            image = nested.shown(estimate)
             if bool(image.isnan().any()):
                 raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
             synchronise(image.device)
-            now = time.perf_counter()
-            nfe, elapsed = estimate.nfe, now - start
-            yield Preview(
-                image,
-                nfe,
-                estimate.total_nfe,
-                estimate.outer_step,
-                estimate.complete,
-                elapsed,
-                estimate.state,
-                expected(nfe, estimate.complete),
-            )
-            if nfe == estimate.total_nfe:
-                break
-            if max_nfe is not None and nfe >= max_nfe:
-                return StoppedBy.MAX_NFE
+            elapsed = time.perf_counter() - begun
             # On a GPU the first evaluation also warms up, so it does not say how long the next one takes.
-            if nfe > state.nfe + 1 or image.device.type == "cpu":
-                fastest = min(fastest, now - before)
-            before = time.perf_counter()
-            next_takes = 0.0 if fastest == math.inf else fastest
-            if deadline is not None and before - start + next_takes >= deadline:
-                return StoppedBy.DEADLINE
-        return StoppedBy.FINISHED
+            limits.took(elapsed, counts=run.spent > spent_before + 1 or image.device.type == "cpu")
+            shown = preview(image, run.spent, estimate.outer_step, estimate.complete, elapsed)
+            del x0, estimate, image, question
+            yield shown
+            ended = StoppedBy.FINISHED if run.finished else limits.reached(run.spent)
+        return ended
 
     def _shown(self, x0: Tensor) -> Tensor:
-        image = (x0 + 1) / 2
+        image = from_model(x0)
         return image.clamp(0, 1) if self.clamp else image
+
+
+class _Limits:
+    """What ends a run before its end, and the clock for that."""
+
+    def __init__(self, deadline: float | None, max_nfe: int | None, stop: Callable[[], bool] | None) -> None:
+        self.deadline, self.max_nfe, self.stop = deadline, max_nfe, stop
+        self.begun = self.before = 0.0
+        self.fastest = math.inf
+
+    def start(self) -> float:
+        self.begun = self.before = time.perf_counter()
+        return self.begun
+
+    def took(self, elapsed: float, *, counts: bool) -> None:
+        """An evaluation has ended."""
+        if counts:
+            self.fastest = min(self.fastest, self.begun + elapsed - self.before)
+
+    def spent(self, nfe: int) -> bool:
+        """Whether no more evaluations may be made."""
+        return self.max_nfe is not None and nfe >= self.max_nfe
+
+    def reached(self, nfe: int) -> StoppedBy | None:
+        """Why to stop before the next evaluation, if so."""
+        if self.spent(nfe):
+            return StoppedBy.MAX_NFE
+        self.before = time.perf_counter()
+        next_takes = 0.0 if self.fastest == math.inf else self.fastest
+        if self.deadline is not None and self.before - self.begun + next_takes >= self.deadline:
+            return StoppedBy.DEADLINE
+        return None
+
+    def asked(self) -> StoppedBy | None:
+        """Between two calls of the network in the first evaluation, which a deadline does not end."""
+        return StoppedBy.INTERRUPT if self.stop is not None and self.stop() else None
+
+    def heard(self) -> StoppedBy | None:
+        """Between two calls of the network."""
+        late = self.deadline is not None and time.perf_counter() - self.begun >= self.deadline
+        return self.asked() or (StoppedBy.DEADLINE if late else None)
 
 
 def check_limits(deadline: float | None, max_nfe: int | None) -> None:

@@ -1,18 +1,27 @@
-"""Diffusion solvers: noise schedule, noise source, DDIM and DDRM."""
+"""Diffusion solvers that ask: noise schedule, noise source, DDIM and posterior samplers."""
 
 from solvers.ddim import DDIM, ddim_update
-from solvers.ddrm import DDRM, ddrm_coefficients
 from solvers.noise import NoiseSource
-from solvers.protocols import InnerProcess, Prior
+from solvers.posteriors import DDRM, SAMPLERS, Spectral, ddrm_coefficients, record_of, settings_of
+from solvers.prior import Prior, identity_of
+from solvers.question import InnerRun, Posterior, Question, Sampler
 from solvers.schedule import NoiseSchedule
 
 __all__ = [
     "DDIM",
     "DDRM",
-    "InnerProcess",
+    "SAMPLERS",
+    "InnerRun",
     "NoiseSchedule",
     "NoiseSource",
+    "Posterior",
     "Prior",
+    "Question",
+    "Sampler",
+    "Spectral",
     "ddim_update",
     "ddrm_coefficients",
+    "identity_of",
+    "record_of",
+    "settings_of",
 ]

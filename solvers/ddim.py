@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from solvers.fingerprint import fingerprint
 from solvers.noise import NoiseSource
-from solvers.protocols import Prior
-from solvers.schedule import NoiseSchedule
+from solvers.prior import Prior
+from solvers.question import InnerRun, Sampler
 
 
 @torch.no_grad()
@@ -32,7 +31,7 @@ def ddim_update(
     return moved if xi is None else moved + spread * xi
 
 
-class DDIM:
+class DDIM(Sampler):
     """Unconditional sampling, deterministic for η = 0, ancestral (DDPM's variance) for η = 1.
 
     Args:
@@ -42,33 +41,36 @@ class DDIM:
     Source: Song et al., DDIM, 2021; Elata et al., Nested Diffusion, 2024, Algorithm 1.
     """
 
-    def __init__(self, prior: Prior, eta: float = 0.0) -> None:
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta must be from 0 to 1: got {eta}")
-        self.prior = prior
-        self.eta = float(eta)
+    @dataclass(frozen=True)
+    class Settings:
+        """DDIM's choice.
 
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The prior's noise levels."""
-        return self.prior.schedule
+        Args:
+            eta: stochasticity, 0 … 1.
+        """
+
+        eta: float = 0.0
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.eta <= 1:
+                raise ValueError(f"eta must be from 0 to 1: got {self.eta}")
+
+    def __init__(self, prior: Prior, eta: float = 0.0) -> None:
+        self.prior = prior
+        self.settings = DDIM.Settings(eta)
+        self.eta = float(eta)
 
     def initial(self, k: int, noise: NoiseSource) -> Tensor:
         """Pure noise (B, C, H, W): where a run from a high level k starts."""
         return noise.normal((len(noise.seeds), *self.prior.image_shape))
 
-    def sample(self, x_k: Tensor, k: int, n: int, noise: NoiseSource) -> Iterator[Tensor]:
-        """x̂₀ after each of n evaluations from x_k at level k; the last is x₀."""
-        return self.follow(x_k, self.schedule.steps(k, n), noise)
-
-    def follow(self, x: Tensor, levels: Sequence[int], noise: NoiseSource) -> Iterator[Tensor]:
-        """As :meth:`sample`, along given falling levels; x is at the first of them."""
-        for k, k_next in pairwise((*levels, 0)):
-            with torch.no_grad():
-                x0 = self.prior.denoise(x, k)
-            yield x0
-            xi = noise.normal(x.shape) if self.eta and k_next else None
-            x = ddim_update(x, x0, self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next), self.eta, xi)
+    def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
+        """DDIM's step, and x̂₀."""
+        k, *left = run.levels
+        k_next = left[0] if left else 0
+        xi = noise.normal(run.x.shape) if self.eta and k_next else None
+        x = ddim_update(run.x, x0, self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next), self.eta, xi)
+        return InnerRun(x, tuple(left)), x0
 
     def preview(self, x0: Tensor) -> Tensor:
         """x̂₀ itself: nothing more is known before the run ends."""
@@ -82,10 +84,6 @@ class DDIM:
         """SHA-256 of prior, schedule and η."""
         return fingerprint("DDIM", self.prior, self.eta)
 
-
-def fingerprint(solver: str, prior: Prior, *settings: object) -> str:
-    """SHA-256 of a solver's name, its prior (by its own ``fingerprint`` where it has one) and settings."""
-    digest = hashlib.sha256(prior.schedule.alpha_bars.numpy().tobytes())
-    identity = getattr(prior, "fingerprint", type(prior).__name__)
-    digest.update(repr((solver, prior.image_shape, identity, settings)).encode())
-    return digest.hexdigest()
+    def identities(self) -> tuple[str, ...]:
+        """Its fingerprint, which all images share."""
+        return (self.fingerprint(),)

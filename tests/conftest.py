@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+# On some processors MKL's sums depend on where in memory a tensor lies; bit-for-bit claims need them not to.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 import pytest
 import torch

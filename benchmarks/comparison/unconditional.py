@@ -20,8 +20,10 @@ from benchmarks.markdown import markdown
 from degradations import Inpainting, Measurement
 from nested.allocation import outer_levels
 from restoration.priors import GaussianPrior
-from restoration.restorer import ETA, Restorer
-from solvers import NoiseSchedule
+from restoration.restorer import Restorer
+from solvers import DDRM, NoiseSchedule
+
+ETA = DDRM.Settings.eta
 
 Array = NDArray[np.float64]
 MEAN, STDS = 0.3, (0.25, 0.1, 0.025)

@@ -22,6 +22,7 @@ from nested import NestedScheduler
 from restoration.priors import DiffusionPrior
 from restoration.restorer import synchronise
 from restoration.tasks import derived_seed
+from solvers.units import from_model
 
 SHARES = (20, 40, 60, 80, 100)
 """Percent of a run at which the paper's Table 3 looks; pictures are kept there."""
@@ -90,7 +91,7 @@ class PriorModel:
 
     def __init__(self, prior: DiffusionPrior) -> None:
         self.prior = prior
-        self.name, self.fingerprint = prior.name, prior.fingerprint
+        self.name, self.fingerprint = prior.name, prior.fingerprint()
         self.image_shape, self.device = prior.image_shape, prior.device
 
     def scheduler(self, run: SolverRun) -> NestedScheduler:
@@ -127,7 +128,7 @@ class PriorModel:
 
     def decode(self, x0: Tensor) -> Tensor:
         """From the network's [-1, 1] scale; not clamped."""
-        return (x0 + 1) / 2
+        return from_model(x0)
 
 
 def follow(

@@ -12,6 +12,7 @@ from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.pixels import check_pair
 from benchmarks.metrics.weights import Weights, load, require
 from restoration.errors import first_line
+from solvers.units import to_model
 
 MODULES = ("lpips", "torchvision")
 WEIGHTS = Weights(
@@ -75,7 +76,7 @@ class LPIPS:
         if min(original.shape[2:]) < SMALLEST:
             raise ValueError(f"LPIPS needs images of {SMALLEST}×{SMALLEST} or more: got {tuple(original.shape)}")
         pair = [
-            images.to(self.device, torch.float32).clamp(0, 1).expand(-1, 3, -1, -1) * 2 - 1
+            to_model(images.to(self.device, torch.float32).clamp(0, 1).expand(-1, 3, -1, -1))
             for images in (restored, original)
         ]
         scores: Tensor = self.network(*pair)

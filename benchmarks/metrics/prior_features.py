@@ -59,7 +59,7 @@ class PriorFeatures:
             raise ValueError(f"k must be from 1 to {prior.schedule.K}: got {k}")
         self.prior, self.k = prior, k
         dim = prior.network.config.block_out_channels[-1]
-        self.space = FeatureSpace("prior", dim, f"mid-block, k = {k}, noise by name, {prior.fingerprint}")
+        self.space = FeatureSpace("prior", dim, f"mid-block, k = {k}, noise by name, {prior.fingerprint()}")
 
     @torch.no_grad()
     def __call__(self, images: Tensor, names: Sequence[str]) -> Tensor:

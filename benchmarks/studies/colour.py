@@ -26,6 +26,7 @@ from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
 from restoration.sources import find
 from restoration.tasks import Task
+from solvers import DDRM
 
 
 class Blend:
@@ -34,8 +35,13 @@ class Blend:
     def __init__(self, one: DiffusionPrior, other: DiffusionPrior, share: float) -> None:
         self.one, self.other, self.share = one, other, share
         self.schedule, self.image_shape, self.device = one.schedule, one.image_shape, one.device
+        self.name = f"{share:g} {one.name}, {1 - share:g} {other.name}"
 
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
+    def fingerprint(self) -> str:
+        """Of both, and the share."""
+        return f"{self.share} {self.one.fingerprint()} {self.other.fingerprint()}"
+
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         """x̂₀ (B, C, H, W), two evaluations."""
         return self.share * self.one.denoise(x_k, k) + (1 - self.share) * self.other.denoise(x_k, k)
 
@@ -91,7 +97,7 @@ def main(
     start = time.perf_counter()
     for setting in SETTINGS:
         run: Run = nested(setting.allocation, tuple(accumulate(setting.allocation)))
-        found, _ = follow(run, Restorer(solved, eta=setting.eta).posterior(measurement), seeds)
+        found, _ = follow(run, Restorer(solved, DDRM.Settings(eta=setting.eta)).posterior(measurement), seeds)
         pictures = [found[Look(run.name, "returned", nfe)].cpu() for nfe in run.points]
         quality = ", ".join(f"{float(psnr(picture, clean).mean()):.2f}" for picture in pictures)
         errors = [mean_error(picture, clean) for picture in pictures]

@@ -33,6 +33,7 @@ from benchmarks.studies.flattened_ddrm import FlatDDRM
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
 from restoration.restorer import synchronise
 from solvers import DDRM, NoiseSchedule, NoiseSource
+from solvers.units import to_model
 
 SIGMA_Y = 0.1  # in model units, [-1, 1]
 WARM_UP = 3  # rounds before the clock counts: allocator, caches, kernels
@@ -48,10 +49,15 @@ class FreePrior:
     def __init__(self, x0: Tensor) -> None:
         channels, height, width = x0.shape[1:]
         self.image_shape = (channels, height, width)
+        self.device, self.name = x0.device, "free"
         self.schedule = NoiseSchedule.linear()
         self.x0 = self.x = x0
 
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
+    def fingerprint(self) -> str:
+        """All answer what they were given."""
+        return "free"
+
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         self.x = x_k
         return self.x0
 
@@ -185,7 +191,7 @@ def clocked(
 def make_cases(size: int, batch: int, device: torch.device) -> list[Case]:
     """The five operators, noiseless and noisy, on random images in [-1, 1]."""
     shape, generator = (3, size, size), torch.Generator().manual_seed(0)
-    clean, x0 = (2 * torch.rand(batch, *shape, generator=generator) - 1 for _ in range(2))
+    clean, x0 = (to_model(torch.rand(batch, *shape, generator=generator)) for _ in range(2))
     x = torch.randn(batch, *shape, generator=generator)
     operators = {
         "Denoising": Denoising(shape),

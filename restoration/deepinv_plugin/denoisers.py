@@ -15,6 +15,8 @@ from torch import Tensor
 
 from degradations.operator import checked_shape
 from solvers import NoiseSchedule, Prior
+from solvers.prior import per_image
+from solvers.units import from_model, to_model
 
 KNOWN_RANGES: dict[type, tuple[float, float]] = {DRUNet: (0.0, 50 / 255), DiffUNet: (0.0, math.inf)}
 """σ on the [0, 1] scale that they were trained for, by their papers (Zhang et al., 2021; Choi et al., 2021)."""
@@ -61,9 +63,9 @@ class PriorDenoiser(Denoiser):  # type: ignore[misc]  # deepinv is untyped
         noise = 2 * checked_sigma(sigma, x)
         safe = torch.where(noise > 0, noise, 1)
         at = getattr(self.prior, "denoise_at", None)
-        x0 = at(2 * x - 1, safe) if at else between_levels(self.prior, 2 * x - 1, safe)
+        x0 = at(to_model(x), safe) if at else between_levels(self.prior, to_model(x), safe)
         noisy = (noise > 0).to(x.device).reshape(-1, 1, 1, 1)
-        return torch.where(noisy, ((x0 + 1) / 2).to(x), x)
+        return torch.where(noisy, from_model(x0).to(x), x)
 
 
 def between_levels(prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
@@ -138,9 +140,12 @@ class DenoiserPrior:
             return tensor.device
         raise AttributeError("device")
 
-    @cached_property
     def fingerprint(self) -> str:
         """Equal for denoisers of one class, range and weights, as these were when it was first asked for."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         digest = hashlib.sha256(f"{self.name} {self.lowest}".encode())
         for name, tensor in self.denoiser.state_dict().items():
             digest.update(
@@ -149,13 +154,15 @@ class DenoiserPrior:
         return digest.hexdigest()
 
     @torch.no_grad()
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
-        """x̂₀ (B, C, H, W) float32 from x_k at level k = 1 … K, one evaluation; clipped if the denoiser clips."""
-        sigma = max(self.schedule.sigma(k) / 2, self.lowest)
-        x = (x_k / math.sqrt(self.schedule.alpha_bar(k)) + 1) / 2
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
+        """x̂₀ (B, C, H, W) float32 from x_k at level k = 1 … K, or (B,) levels; clipped if the denoiser clips."""
+        alpha_bars = self.schedule.alpha_bars
+        sigmas = (((1 - alpha_bars) / alpha_bars).sqrt() / 2).clamp(min=self.lowest)
+        sigma = per_image(k, sigmas, x_k)
+        x = from_model(x_k / per_image(k, alpha_bars.sqrt(), x_k))
         weights = next((w for w in self.denoiser.parameters() if w.is_floating_point()), x)
-        x0: Tensor = self.denoiser(x.to(weights.dtype), sigma)
-        return 2 * x0.float() - 1
+        x0: Tensor = self.denoiser(x.to(weights.dtype), sigma.flatten() if isinstance(sigma, Tensor) else sigma)
+        return to_model(x0.float())
 
 
 def checked_range(denoiser: torch.nn.Module, sigma_range: tuple[float, float] | None) -> tuple[float, float]:

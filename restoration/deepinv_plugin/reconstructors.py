@@ -23,8 +23,10 @@ from restoration.deepinv_plugin.denoisers import (
 )
 from restoration.deepinv_plugin.noise import sigma_of
 from restoration.deepinv_plugin.operators import from_physics, refuse_undecomposable
-from restoration.restorer import ETA, ETA_B, Preview, Restorer, resolve_seeds
-from solvers import Prior
+from restoration.restorer import Preview, Restorer, resolve_seeds
+from solvers import Prior, Spectral, posteriors
+
+Settings = posteriors.DDRM.Settings
 
 Seed = int | Sequence[int] | None
 Callback = Callable[[int, Tensor], bool | None]
@@ -42,8 +44,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         self,
         denoiser: Prior | torch.nn.Module,
         allocation: Sequence[int],
-        eta: float,
-        eta_b: float,
+        posterior: Spectral.Settings,
         image_shape: Sequence[int] | None,
         sigma_range: tuple[float, float] | None,
         seed: int | None,
@@ -61,7 +62,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
             raise TypeError(f"denoiser must be a deepinv denoiser or a prior: got {type(denoiser).__name__}")
         self.denoiser, self.sigma_range = denoiser, sigma_range
         self.image_shape = None if image_shape is None else tuple(image_shape)
-        self.allocation, self.eta, self.eta_b = tuple(allocation), eta, eta_b
+        self.allocation, self.posterior = tuple(allocation), posterior
         self.seed = seed
         self._adapted: DenoiserPrior | None = None
 
@@ -147,7 +148,7 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         measured = y.detach().reshape(len(y), *wanted)
         noise = sigma_of(physics, len(y)) if sigma is None else sigma
         signed = isinstance(physics, MRI) and operator.image_shape[0] == 2  # real and imaginary parts
-        restorer = Restorer(prior, eta=self.eta, eta_b=self.eta_b, clamp=not signed)
+        restorer = Restorer(prior, self.posterior, clamp=not signed)
         return restorer, Measurement(measured, operator, noise)
 
     def _as_prior(self, denoiser: torch.nn.Module, shape: tuple[int, ...]) -> DenoiserPrior:
@@ -179,14 +180,14 @@ class NestedDDRM(_Sampler):
         outer_steps: int = 3,
         inner_steps: int = 10,
         allocation: Sequence[int] | None = None,
-        eta: float = ETA,
-        eta_b: float = ETA_B,
+        eta: float = Settings.eta,
+        eta_b: float = Settings.eta_b,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
         seed: int | None = None,
     ) -> None:
         steps = uniform(outer_steps, inner_steps) if allocation is None else allocation
-        super().__init__(denoiser, steps, eta, eta_b, image_shape, sigma_range, seed)
+        super().__init__(denoiser, steps, Settings(eta, eta_b), image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return preview.complete
@@ -207,13 +208,13 @@ class DDRM(_Sampler):
         self,
         denoiser: Prior | torch.nn.Module,
         steps: int = 30,
-        eta: float = ETA,
-        eta_b: float = ETA_B,
+        eta: float = Settings.eta,
+        eta_b: float = Settings.eta_b,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
         seed: int | None = None,
     ) -> None:
-        super().__init__(denoiser, uniform(1, steps), eta, eta_b, image_shape, sigma_range, seed)
+        super().__init__(denoiser, uniform(1, steps), Settings(eta, eta_b), image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return True

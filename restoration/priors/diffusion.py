@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,6 +18,7 @@ from restoration.priors.calibration import Calibration
 from restoration.priors.reading import read_json, sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
+from solvers.prior import per_image
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
@@ -80,16 +80,17 @@ class DiffusionPrior:
         """Where the network runs."""
         return torch.device(self.network.device)
 
-    @property
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers."""
         return f"{self.weights_sha256} {self.prediction} {self.network.dtype} {self.class_label}"
 
     @torch.no_grad()
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
-        """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k = 1 … K; one network evaluation."""
-        alpha_bar = self.schedule.alpha_bar(k)
-        return self._estimate(x_k, k - 1, math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar))
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
+        """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k = 1 … K, or (B,) levels; one evaluation."""
+        signal = per_image(k, self.schedule.alpha_bars.sqrt(), x_k)
+        spread = per_image(k, (1 - self.schedule.alpha_bars).sqrt(), x_k)
+        timestep = k.to(x_k.device) - 1 if isinstance(k, Tensor) else k - 1
+        return self._estimate(x_k, timestep, signal, spread)
 
     def denoise_at(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x̂₀ (B, C, H, W), unclipped, from x = x₀ + σ ε with any noise, and with gradients; one evaluation.

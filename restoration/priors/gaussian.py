@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import torch
 from torch import Tensor
 
 from solvers import NoiseSchedule
+from solvers.prior import per_image
 
 
 class GaussianPrior:
@@ -42,19 +42,24 @@ class GaussianPrior:
         self.schedule = schedule or NoiseSchedule.linear()
         self.device = mean.device
         self.name = "gaussian"
-        self.fingerprint = hashlib.sha256(
+        self._digest = hashlib.sha256(
             mean.cpu().double().numpy().tobytes() + sigma.cpu().numpy().tobytes()
         ).hexdigest()
         self._mean = mean.double().flatten()
         self._variances, self._axes = variances.clamp(min=0), axes
 
+    def fingerprint(self) -> str:
+        """SHA-256 of mean and covariance."""
+        return self._digest
+
     @torch.no_grad()
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         """E[x₀ | x_k] = μ + √ᾱ Σ (ᾱ Σ + (1−ᾱ) I)⁻¹ (x_k − √ᾱ μ), computed in float64, in x_k's dtype."""
-        alpha_bar = self.schedule.alpha_bar(k)
-        root = math.sqrt(alpha_bar)
+        flat = x_k.flatten(1).double()
+        alpha_bar = per_image(k, self.schedule.alpha_bars, flat)
+        root = alpha_bar**0.5
         gain = root * self._variances / (alpha_bar * self._variances + 1 - alpha_bar)
-        centred = x_k.flatten(1).double() - root * self._mean
+        centred = flat - root * self._mean
         x0: Tensor = self._mean + ((centred @ self._axes) * gain) @ self._axes.mT
         return x0.reshape(x_k.shape).to(x_k.dtype)
 

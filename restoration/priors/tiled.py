@@ -9,7 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from solvers import NoiseSchedule, Prior
+from solvers import NoiseSchedule, Prior, Question, identity_of
 
 Shape = tuple[int, int, int]
 TILE_BATCH = 16
@@ -68,56 +68,48 @@ class TiledPrior:
 
     @property
     def device(self) -> torch.device:
-        """Where the prior computes; AttributeError where it does not say."""
-        return torch.device(getattr(self.prior, "device"))  # noqa: B009  # no part of the protocol
+        """Where the prior computes."""
+        return self.prior.device
 
     @property
     def name(self) -> str:
         """The prior's."""
-        return str(getattr(self.prior, "name", type(self.prior).__name__))
+        return self.prior.name
 
     @property
     def calibration(self) -> object:
-        """The prior's; None where it has none."""
+        """The prior's, where it was calibrated; else None."""
         return getattr(self.prior, "calibration", None)
 
-    @property
-    def weights_sha256(self) -> str:
-        """The prior's; AttributeError where it has no weights."""
-        return str(getattr(self.prior, "weights_sha256"))  # noqa: B009  # no part of the protocol
-
-    @property
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers: the tile batch is no part of it."""
-        identity = getattr(self.prior, "fingerprint", type(self.prior).__name__)
-        return f"{identity} tiled {self.prior.image_shape} {self.image_shape} {self.overlap} {self.shift}"
+        tiling = f"tiled {tuple(self.prior.image_shape)} {self.image_shape} {self.overlap} {self.shift}"
+        return f"{identity_of(self.prior)} {tiling}"
 
     def windows(self, k: int) -> list[tuple[int, int]]:
         """(top, left) of every window evaluated at level k."""
-        return list(product(*self._starts(k)))
+        return list(product(*self.starts_at(k)))
 
-    @torch.no_grad()
-    def denoise(self, x_k: Tensor, k: int) -> Tensor:
-        """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k; a function of x_k and k alone."""
-        if tuple(x_k.shape[1:]) != self.image_shape:
-            raise ValueError(f"x_k must be (B, {', '.join(map(str, self.image_shape))}): got {tuple(x_k.shape)}")
-        if self.image_shape == tuple(self.prior.image_shape):
-            return self.prior.denoise(x_k, k)
-        height, width = self.prior.image_shape[1:]
-        tops, lefts = self._starts(k)
-        across = [weights.to(x_k.device) for weights in blending(lefts, width, self.image_shape[2])]
-        down = [weights.to(x_k.device)[:, None] for weights in blending(tops, height, self.image_shape[1])]
-        places = list(product(range(len(x_k)), range(len(tops)), range(len(lefts))))
-        x0 = torch.zeros_like(x_k, dtype=torch.float32)
-        for first in range(0, len(places), self.tile_batch):
-            batch = places[first : first + self.tile_batch]
-            windows = [_window(x_k[b], tops[i], lefts[j], height, width) for b, i, j in batch]
-            answers = self.prior.denoise(torch.stack(windows), k)
-            for (b, i, j), answer in zip(batch, answers, strict=True):
-                _window(x0[b], tops[i], lefts[j], height, width).add_(down[i] * across[j] * answer)
-        return x0
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
+        """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k, or (B,) levels; a function of them alone."""
+        windows = self.split(Question(x_k, k))
+        for i in range(len(windows)):
+            question = windows.question(i)
+            windows.answer(i, self.prior.denoise(question.x, question.k))
+        return windows.x0
 
-    def _starts(self, k: int) -> tuple[list[int], list[int]]:
+    def split(self, question: Question) -> Windows:
+        """One question as questions of the prior's own size, to be answered in any order and put together.
+
+        Raises:
+            ValueError: images of another shape.
+        """
+        if tuple(question.x.shape[1:]) != self.image_shape:
+            wanted = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"x_k must be (B, {wanted}): got {tuple(question.x.shape)}")
+        return Windows(self, question)
+
+    def starts_at(self, k: int) -> tuple[list[int], list[int]]:
         """First rows and first columns of the windows at level k."""
         _, height, width = self.prior.image_shape
         # multiples of the plastic number's powers: neither repeats, and together they fill the square evenly
@@ -126,6 +118,73 @@ class TiledPrior:
             starts(self.image_shape[1], height, self.overlap, down),
             starts(self.image_shape[2], width, self.overlap, across),
         )
+
+
+class Windows:
+    """One question to a tiled prior as questions of its own size, and the answers put together.
+
+    Args:
+        tiled: the prior.
+        question: of whole images (B, C, H, W).
+    """
+
+    def __init__(self, tiled: TiledPrior, question: Question) -> None:
+        self._tiled, self._x, self._levels = tiled, question.x, question.levels()
+        self._same = None if isinstance(question.k, Tensor) else question.k
+        self._whole = tiled.image_shape == tuple(tiled.prior.image_shape)
+        self._x0 = torch.zeros(0) if self._whole else torch.zeros_like(question.x, dtype=torch.float32)
+        self._weights: dict[int, dict[tuple[int, int], Tensor]] = {}
+        self._places: list[tuple[int, int, int]] = []
+        if self._whole:
+            return
+        height, width = tiled.prior.image_shape[1:]
+        for b, k in enumerate(self._levels.tolist()):
+            if k not in self._weights:
+                self._weights[k] = _blended(tiled, k, height, width, question.x.device)
+            self._places += [(b, top, left) for top, left in self._weights[k]]
+
+    def __len__(self) -> int:
+        """How many questions there are, of at most ``tile_batch`` windows each."""
+        return 1 if self._whole else -(-len(self._places) // self._tiled.tile_batch)
+
+    def question(self, i: int) -> Question:
+        """The i-th question, of the prior's own size."""
+        if self._whole:
+            return Question(self._x, self._levels if self._same is None else self._same)
+        height, width = self._tiled.prior.image_shape[1:]
+        places = self._batch(i)
+        x = torch.stack([_window(self._x[b], top, left, height, width) for b, top, left in places])
+        return Question(x, self._levels[[b for b, _, _ in places]] if self._same is None else self._same)
+
+    @torch.no_grad()
+    def answer(self, i: int, x0: Tensor) -> None:
+        """Put in the answer to the i-th question, once."""
+        if self._whole:
+            self._x0 = x0
+            return
+        height, width = self._tiled.prior.image_shape[1:]
+        for (b, top, left), answer in zip(self._batch(i), x0, strict=True):
+            weights = self._weights[int(self._levels[b])][top, left]
+            _window(self._x0[b], top, left, height, width).add_(weights * answer)
+
+    @property
+    def x0(self) -> Tensor:
+        """x̂₀ (B, C, H, W) float32, once every question is answered."""
+        return self._x0
+
+    def _batch(self, i: int) -> list[tuple[int, int, int]]:
+        first = i * self._tiled.tile_batch
+        return self._places[first : first + self._tiled.tile_batch]
+
+
+def _blended(
+    tiled: TiledPrior, k: int, height: int, width: int, device: torch.device
+) -> dict[tuple[int, int], Tensor]:
+    """The weights (height, width) of every window at level k, by its place."""
+    tops, lefts = tiled.starts_at(k)
+    across = [weights.to(device) for weights in blending(lefts, width, tiled.image_shape[2])]
+    down = [weights.to(device)[:, None] for weights in blending(tops, height, tiled.image_shape[1])]
+    return {(top, left): down[i] * across[j] for (i, top), (j, left) in product(enumerate(tops), enumerate(lefts))}
 
 
 def _window(image: Tensor, top: int, left: int, height: int, width: int) -> Tensor:

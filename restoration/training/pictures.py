@@ -159,7 +159,7 @@ class Pictures:
         each = math.ceil(count / max(len(indices), 1)) if self.form.crop else 1
         prepared = (self[i] for i in indices)
         some = [self.form.view(pixels, draw) for pixels in prepared for _ in range(each)]
-        return to_model(torch.from_numpy(np.stack(some[:count])))
+        return scaled(torch.from_numpy(np.stack(some[:count])))
 
 
 class Batches(IterableDataset[Tensor]):
@@ -195,6 +195,6 @@ def _digest(name: str) -> bytes:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
 
 
-def to_model(pixels: Tensor) -> Tensor:
+def scaled(pixels: Tensor) -> Tensor:
     """uint8 to float32 on the [-1, 1] scale."""
     return pixels.float() / 127.5 - 1

@@ -15,6 +15,7 @@ from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior
 from restoration.priors.convert import save_folder
 from solvers import DDIM, NoiseSchedule, NoiseSource
+from solvers.units import from_model
 
 SAMPLES, STEPS = 8, 30
 
@@ -57,7 +58,7 @@ def draw_samples(network: UNet2DModel, schedule: NoiseSchedule, path: Path) -> N
     x = noise.normal((SAMPLES, *prior.image_shape))
     for estimate in DDIM(prior, eta=1.0).sample(x, schedule.K, STEPS, noise):
         x = estimate
-    images.save(path, tile(((x + 1) / 2).clamp(0, 1), rows=2), {})
+    images.save(path, tile(from_model(x).clamp(0, 1), rows=2), {})
 
 
 def tile(pictures: Tensor, rows: int) -> Tensor:

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 from restoration.errors import PriorError
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.objective import Objective
-from restoration.training.pictures import Batches, Pictures, to_model
+from restoration.training.pictures import Batches, Pictures, scaled
 from restoration.training.recipe import Progress, Recipe
 
 STRETCH = 10
@@ -113,7 +113,7 @@ class Trainer:
         return bool(told[1])
 
     def _step(self, pixels: Tensor, draw: torch.Generator) -> Tensor:
-        x0 = to_model(pixels.to(self.accelerator.device, non_blocking=True))
+        x0 = scaled(pixels.to(self.accelerator.device, non_blocking=True))
         loss = self.objective(self._network, x0, draw)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self._network.parameters(), 1.0)

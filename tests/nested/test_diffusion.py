@@ -77,7 +77,8 @@ def test_an_unequal_allocation_is_walked_step_by_step() -> None:
     schedule = prior.schedule
     assert prior.levels == [*schedule.steps(1000, 16), *schedule.steps(667, 8), *schedule.steps(333, 6)]
     assert [e.state.outer_step for e in estimates if e.complete] == [1, 2, 3]
-    assert estimates[16].state.nfe == 16  # an unfinished inner run's state is where it started
+    assert estimates[16].state.nfe == 16  # of completed outer steps
+    assert (estimates[16].state.inner_step, estimates[16].state.spent) == (1, 17)
     assert estimates[-1].state.finished
 
 
@@ -129,8 +130,8 @@ def test_memory_is_constant_in_the_number_of_steps() -> None:
 @pytest.mark.parametrize("yielded", [1, 3])
 def test_an_inner_process_with_another_number_of_estimates_is_told(yielded: int) -> None:
     class Odd(DDIM):
-        def sample(self, x_k: torch.Tensor, k: int, n: int, noise: NoiseSource):
-            return self.follow(x_k, self.schedule.steps(k, yielded), noise)
+        def levels(self, k: int, n: int) -> tuple[int, ...]:
+            return self.schedule.steps(k, yielded)
 
     with pytest.raises(ValueError, match=f"one estimate a step, 2 here: got {yielded}"):
         run(NestedDiffusion(Odd(Prior()), (2, 2)))

@@ -52,19 +52,19 @@ def test_a_wrapped_guided_checkpoint_loads_with_a_config_and_with_a_sidecar(tmp_
     by_sidecar = load_prior(path, "cpu")
     x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     assert by_config.denoise(x, 500).equal(by_sidecar.denoise(x, 500))
-    assert by_config.fingerprint == by_sidecar.fingerprint
+    assert by_config.fingerprint() == by_sidecar.fingerprint()
     assert by_config.image_shape == (3, 16, 16)
     other = load_prior(path, "cpu", config={"num_head_channels": 32})  # goes before the sidecar
     assert not other.denoise(x, 500).equal(by_sidecar.denoise(x, 500))
-    assert other.fingerprint != by_sidecar.fingerprint
+    assert other.fingerprint() != by_sidecar.fingerprint()
 
 
 def test_the_fingerprint_is_of_what_was_understood_not_of_how_it_was_said(tmp_path: Path) -> None:
     path = stored(tmp_path / "mine.pt", GUIDED_NAME)
     text = {key: str(value) for key, value in settings(GUIDED_NAME).items()}
     assert (
-        load_prior(path, "cpu", config=text | {"dropout": "0.1"}).fingerprint
-        == load_prior(path, "cpu", config=settings(GUIDED_NAME)).fingerprint
+        load_prior(path, "cpu", config=text | {"dropout": "0.1"}).fingerprint()
+        == load_prior(path, "cpu", config=settings(GUIDED_NAME)).fingerprint()
     )
 
 

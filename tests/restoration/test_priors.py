@@ -94,7 +94,7 @@ def test_the_fingerprint_follows_weights_and_configuration(tmp_path: Path) -> No
     first = load_prior(folder(tmp_path / "a"), "cpu")
     same = load_prior(folder(tmp_path / "b"), "cpu")
     other = load_prior(folder(tmp_path / "c", prediction_type="sample"), "cpu")
-    assert first.fingerprint == same.fingerprint != other.fingerprint
+    assert first.fingerprint() == same.fingerprint() != other.fingerprint()
 
 
 def test_a_schedule_without_any_signal_at_its_end_is_refused(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_priors_that_answer_differently_have_different_fingerprints() -> None:
     with torch.no_grad():
         other.conv_in.bias += 1
     priors.append(DiffusionPrior(other, schedule, "epsilon"))
-    assert len({prior.fingerprint for prior in priors}) == 4
-    assert DiffusionPrior(tiny(), schedule, "epsilon").fingerprint == priors[0].fingerprint
+    assert len({prior.fingerprint() for prior in priors}) == 4
+    assert DiffusionPrior(tiny(), schedule, "epsilon").fingerprint() == priors[0].fingerprint()
 
 
 def edit(path: Path, **changes: object) -> None:

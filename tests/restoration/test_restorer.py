@@ -11,6 +11,7 @@ import torch
 from degradations import Denoising, Measurement, SuperResolution
 from restoration.priors import GaussianPrior
 from restoration.restorer import Restorer, StoppedBy
+from solvers import DDRM
 
 SHAPE = (1, 4, 4)
 
@@ -195,8 +196,10 @@ def test_images_of_another_shape_than_the_priors_are_refused() -> None:
         Restorer(prior()).stream(Measurement(torch.zeros(1, 1, 8, 8), Denoising((1, 8, 8)), 0.1))
 
 
-def test_unknown_solvers_and_wrong_etas_are_named() -> None:
-    with pytest.raises(ValueError, match="solver must be 'ddrm': got 'dps'"):
-        Restorer(prior(), solver="dps")
+def test_unknown_samplers_and_wrong_settings_are_named() -> None:
+    with pytest.raises(ValueError, match=r"posterior must be one of ddrm.*: got 'dps'"):
+        Restorer(prior(), posterior="dps")
+    with pytest.raises(TypeError, match="posterior must be a sampler, its name or its settings"):
+        Restorer(prior(), posterior=0.85)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="eta must be from 0 to 1"):
-        Restorer(prior(), eta=2)
+        Restorer(prior(), posterior=DDRM.Settings(eta=2))

@@ -27,7 +27,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-import solvers.ddrm
+import solvers.posteriors.ddrm
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution
 from solvers import DDRM, NoiseSchedule
 
@@ -145,7 +145,7 @@ def exchanged(sigma, sigma_next, nu, eta, eta_b):
 @pytest.mark.parametrize("condition", NOISY)
 @pytest.mark.parametrize("task", TASKS)
 def test_exchanged_rows_would_be_noticed(recorded, task, condition, monkeypatch):
-    monkeypatch.setattr(solvers.ddrm, "ddrm_coefficients", exchanged)
+    monkeypatch.setattr(solvers.posteriors.ddrm, "ddrm_coefficients", exchanged)
     assert max(deviations(recorded, task, condition)) > 100 * TOLERANCE
 
 

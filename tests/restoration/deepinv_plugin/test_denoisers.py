@@ -224,4 +224,4 @@ def test_priors_of_other_weights_have_other_fingerprints() -> None:
             torch.manual_seed(seed)
             return from_denoiser(DRUNet(1, 1, nc=(4, 4, 4, 4), nb=1, pretrained=None), SHAPE)
 
-    assert made(0).fingerprint == made(0).fingerprint != made(1).fingerprint
+    assert made(0).fingerprint() == made(0).fingerprint() != made(1).fingerprint()

@@ -14,7 +14,7 @@ from PIL import Image
 from restoration.errors import ImageError
 from restoration.sources import find
 from restoration.training import pictures
-from restoration.training.pictures import Batches, Form, Pictures, to_model
+from restoration.training.pictures import Batches, Form, Pictures, scaled
 
 CROPS = Form(16, 3, crop=True)
 WHOLE = Form(16, 3, crop=False)
@@ -171,4 +171,4 @@ def test_odd_members_of_a_tar_are_left_out_and_a_cut_one_is_told(
 
 
 def test_bytes_span_the_models_range() -> None:
-    assert to_model(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
+    assert scaled(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]

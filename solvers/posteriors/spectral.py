@@ -1,0 +1,160 @@
+"""What posterior samplers in the spectral domain of a degradation share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from degradations import Measurement
+from solvers.fingerprint import fingerprint
+from solvers.noise import NoiseSource
+from solvers.prior import Prior
+from solvers.question import InnerRun, Sampler
+
+
+class Spectral(Sampler):
+    """Samples p(x₀ | y) for a linear measurement, component by component of z = Vᵀx̄.
+
+    In VE coordinates x̄ = x/√ᾱ. ȳ = S⁻¹Uᵀy is what the measurement says of each component, ν = σ_y/s its noise, ∞
+    on the null space. A sampler of its own has a ``Settings`` and a :meth:`step`; a step costs one network
+    evaluation, one Vᵀ, one V and elementwise work. x̂₀ is never clipped.
+
+    Args:
+        prior: the denoiser.
+        measurement: what was measured, in the prior's [-1, 1] units (``Measurement.in_model_units()``).
+        settings: the sampler's own; None means its defaults.
+
+    Raises:
+        ValueError: a measurement of images of another shape than the prior's.
+        TypeError: another sampler's settings.
+    """
+
+    @dataclass(frozen=True)
+    class Settings:
+        """A sampler's choices, carried whole from the caller to the record of a result.
+
+        Args:
+            posterior: the sampler that they are of.
+        """
+
+        posterior: ClassVar[type[Spectral]]
+
+        def replaced(self, changed: Mapping[str, Any]) -> Self:
+            """The settings with some of them changed, by name; TypeError for a name that is none of them."""
+            known = [field.name for field in fields(self)]
+            for name in changed:
+                if name not in known:
+                    raise TypeError(f"{self.posterior.__name__} has no setting {name}: it has {', '.join(known)}")
+            return replace(self, **changed)
+
+        def of(self, prior: Prior, measurement: Measurement) -> Spectral:
+            """The sampler of a measurement in the prior's [-1, 1] units."""
+            return self.posterior.of(prior, measurement, self)
+
+    settings: Any
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "Settings" in vars(cls):
+            cls.Settings.posterior = cls
+
+    def __init__(self, prior: Prior, measurement: Measurement, settings: Any = None) -> None:
+        if measurement.operator.image_shape != tuple(prior.image_shape):
+            raise ValueError(
+                f"measurement must be of images shaped as the prior's, {tuple(prior.image_shape)}: "
+                f"got {measurement.operator.image_shape}"
+            )
+        settings = type(self).Settings() if settings is None else settings
+        if not isinstance(settings, type(self).Settings):
+            raise TypeError(f"settings must be {type(self).__name__}.Settings: got {type(settings).__qualname__}")
+        self.prior = prior
+        self.measurement = measurement
+        self.settings = settings
+        self._ybar = measurement.operator.whiten(measurement.y).float()
+        # Singular values repeat: coefficients are computed once a distinct (σ_y, s), in float64, and looked up.
+        s, which = torch.unique(measurement.operator.singular_values, return_inverse=True)
+        s, sigma = s.double().cpu(), torch.as_tensor(measurement.sigma, dtype=torch.float64).cpu().reshape(-1, 1)
+        self._nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf).flatten()
+        rows = torch.arange(len(sigma), device=which.device).reshape(-1, 1, 1, 1) * len(s)
+        self._which = (which + rows).int()
+
+    @classmethod
+    def of(cls, prior: Prior, measurement: Measurement, settings: Any) -> Self:
+        """The sampler with those settings."""
+        return cls(prior, measurement, settings)
+
+    def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
+        """z (B, C, H, W) at level k_next, 0 at the end, from z at level k and ẑ₀, the network's estimate there."""
+        raise NotImplementedError
+
+    def initial(self, k: int, noise: NoiseSource) -> Tensor:
+        """x_k ~ q(x_k | y), (B, C, H, W): the measurement where it is less noisy than level k, else noise.
+
+        Source: DDRM, equation 7, with mean 0 where y says nothing.
+        """
+        sigma = self.schedule.sigma(k)
+        heard = (self._nu <= sigma).double()
+        spread = (sigma**2 - heard * torch.where(heard > 0, self._nu, 0) ** 2).clamp(min=0).sqrt()
+        mean, scale = self.look_up(heard, spread)
+        z = mean * self._ybar + scale * noise.normal(self._ybar.shape)
+        return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k))
+
+    @torch.no_grad()
+    def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
+        """The sampler's step in the spectral domain, and x̂₀; at the end x₀."""
+        operator = self.measurement.operator
+        k, *left = run.levels
+        k_next = left[0] if left else 0
+        z = run.carry[0] if run.carry else operator.Vt(run.x / math.sqrt(self.schedule.alpha_bar(k)))
+        z = self.step(z, operator.Vt(x0), k, k_next, noise)
+        x = math.sqrt(self.schedule.alpha_bar(k_next)) * operator.V(z)
+        return (InnerRun(x, tuple(left), (z,)), x0) if left else (InnerRun(x, ()), x)
+
+    @torch.no_grad()
+    def preview(self, x0: Tensor) -> Tensor:
+        """An unfinished run's x̂₀ drawn towards the measurement on the range, image by image.
+
+        With r² = max(mean((ȳ − ẑ₀)² − ν²), 0), the estimate's own error on the range, the range component
+        becomes ẑ₀ + r²/(r² + ν²)(ȳ − ẑ₀); for ν = 0 that is ȳ.
+        """
+        known = self._nu.isfinite().double()
+        is_known, variance = self.look_up(known, torch.where(known > 0, self._nu, 0) ** 2)
+        residual = is_known * (self._ybar - self.measurement.operator.Vt(x0))
+        excess = (residual**2 - is_known * variance).sum(dim=(1, 2, 3), keepdim=True)
+        count = is_known.expand_as(x0).sum(dim=(1, 2, 3), keepdim=True)
+        r2 = (excess / count.clamp(min=1)).clamp(min=0)
+        weight = torch.where(variance > 0, r2 / (r2 + variance).clamp(min=torch.finfo(r2.dtype).tiny), 1)
+        return x0 + self.measurement.operator.V(weight * residual)
+
+    def look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
+        """Each table's values for the distinct ν of ``nu`` as values for components, in the state's dtype."""
+        values = torch.stack(tables).to(self._ybar.device, self._ybar.dtype)
+        chosen = values.index_select(1, self._which.flatten())  # several times faster than values[:, which]
+        return chosen.view(len(tables), *self._which.shape).unbind()
+
+    @property
+    def nu(self) -> Tensor:
+        """The distinct ν, float64 on the CPU: σ_y/s, ∞ on the null space."""
+        return self._nu
+
+    @property
+    def ybar(self) -> Tensor:
+        """ȳ = S⁻¹Uᵀy, (B, C, H, W) float32, 0 on the null space."""
+        return self._ybar
+
+    def take(self, index: int) -> Self:
+        """The sampler of one image of the batch."""
+        return self.of(self.prior, self.measurement.take(index), self.settings)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of prior, schedule, measurement and settings."""
+        return fingerprint(type(self).__name__, self.prior, self.measurement.fingerprint(), self.settings)
+
+    def identities(self) -> tuple[str, ...]:
+        """The fingerprint of every image's own sampler."""
+        return tuple(self.take(i).fingerprint() for i in range(len(self.measurement)))

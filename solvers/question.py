@@ -1,0 +1,158 @@
+"""A sampler never calls the network: it asks, and whoever runs it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from solvers.noise import NoiseSource
+from solvers.prior import Prior
+from solvers.schedule import NoiseSchedule
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What a run needs next: the prior's x̂₀ of ``x`` at noise level ``k``.
+
+    Args:
+        x: (B, C, H, W), variance preserving, in the prior's units.
+        k: the level of all images, or one an image: (B,) whole numbers.
+    """
+
+    x: Tensor
+    k: int | Tensor
+
+    def levels(self) -> Tensor:
+        """The level of every image, (B,) int64 on the CPU."""
+        k = self.k
+        return k.cpu() if isinstance(k, Tensor) else torch.full((len(self.x),), k)
+
+    @staticmethod
+    def stack(questions: Sequence[Question]) -> Question:
+        """One question for the images of all: their answer is ``torch.split(x0, [len(q.x) for q in questions])``.
+
+        Raises:
+            ValueError: none, or images of different shapes.
+        """
+        shapes = {tuple(question.x.shape[1:]) for question in questions}
+        if len(shapes) != 1:
+            raise ValueError(f"questions must be at least one, of images of one shape: got {sorted(shapes)}")
+        x = torch.cat([question.x for question in questions])
+        levels = torch.cat([question.levels() for question in questions])
+        same = bool((levels == levels[0]).all())
+        return Question(x, int(levels[0]) if same else levels)
+
+
+@dataclass(frozen=True, eq=False)
+class InnerRun:
+    """Where a run from one noise level down to 0 stands.
+
+    Args:
+        x: (B, C, H, W) at the first of ``levels``; where there are none left, x₀.
+        levels: falling, still to be evaluated.
+        carry: what the sampler keeps between evaluations, each tensor (B, …); empty before the first.
+    """
+
+    x: Tensor
+    levels: tuple[int, ...]
+    carry: tuple[Tensor, ...] = ()
+
+    def take(self, which: Tensor) -> InnerRun:
+        """The part of the selected images."""
+        return replace(self, x=self.x[which], carry=tuple(tensor[which] for tensor in self.carry))
+
+
+class Posterior(Protocol):
+    """A complete diffusion run from any level down to 0, as a value that asks: what Nested Diffusion nests."""
+
+    prior: Prior
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise levels it runs on."""
+        ...
+
+    def initial(self, k: int, noise: NoiseSource) -> Tensor:
+        """x_k (B, C, H, W), where a run from level k starts."""
+        ...
+
+    def levels(self, k: int, n: int) -> tuple[int, ...]:
+        """The n falling levels at which a run from level k asks."""
+        ...
+
+    def begin(self, x_k: Tensor, levels: Sequence[int]) -> InnerRun:
+        """A run along given levels; x_k (B, C, H, W) is at the first of them."""
+        ...
+
+    def question(self, run: InnerRun) -> Question:
+        """What an unfinished run needs next."""
+        ...
+
+    def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
+        """The run one evaluation on, given the prior's x̂₀, and the estimate to show: x̂₀, at the end x₀."""
+        ...
+
+    def preview(self, x0: Tensor) -> Tensor:
+        """What to show of x̂₀ while the run that made it has not ended."""
+        ...
+
+    def take(self, index: int) -> Posterior:
+        """The sampler of one image of the batch."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Equal for samplers that would compute the same."""
+        ...
+
+    def identities(self) -> tuple[str, ...]:
+        """The fingerprint of every image's own sampler, as ``take(i)`` gives it; one alone where all share it."""
+        ...
+
+
+class Sampler:
+    """What every sampler does alike: ask at the next level, and run alone with its own prior."""
+
+    prior: Prior
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The prior's noise levels."""
+        return self.prior.schedule
+
+    def levels(self, k: int, n: int) -> tuple[int, ...]:
+        """The n falling levels at which a run from level k asks, evenly spaced in k."""
+        return self.schedule.steps(k, n)
+
+    def begin(self, x_k: Tensor, levels: Sequence[int]) -> InnerRun:
+        """A run along given falling levels; x_k (B, C, H, W) is at the first of them."""
+        falling = all(k > k_next for k, k_next in pairwise((*levels, 0)))
+        if not levels or not falling:
+            raise ValueError(f"levels must fall from 1 … {self.schedule.K} to at least 1: got {tuple(levels)}")
+        return InnerRun(x_k, tuple(levels))
+
+    def question(self, run: InnerRun) -> Question:
+        """x at the next level."""
+        return Question(run.x, run.levels[0])
+
+    def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
+        """The run one evaluation on, and the estimate to show: x̂₀, at the end x₀."""
+        raise NotImplementedError
+
+    def sample(self, x_k: Tensor, k: int, n: int, noise: NoiseSource) -> Iterator[Tensor]:
+        """x̂₀ after each of n evaluations from x_k at level k; the last is x₀."""
+        return self.follow(x_k, self.levels(k, n), noise)
+
+    def follow(self, x: Tensor, levels: Sequence[int], noise: NoiseSource) -> Iterator[Tensor]:
+        """As :meth:`sample`, along given falling levels; x is at the first of them."""
+        run = self.begin(x, levels)
+        while run.levels:
+            question = self.question(run)
+            with torch.no_grad():
+                answer = self.prior.denoise(question.x, question.k)
+            run, estimate = self.answer(run, answer, noise)
+            yield estimate
