@@ -10,9 +10,9 @@ from deepinv.physics import MRI, BlurFFT, Decolorize, DecomposablePhysics, Inpai
 from torch import Tensor
 
 from degradations import Colorization, SVDOperator
+from degradations.fourier import CircularBlur, RealMRI
+from degradations.patterns import Patterns
 from restoration.deepinv_plugin.decomposed import Decomposed
-from restoration.deepinv_plugin.fourier import CircularBlur, RealMRI
-from restoration.deepinv_plugin.patterns import Patterns
 from restoration.deepinv_plugin.physics import SVDPhysics
 
 INSTEAD = {

@@ -14,8 +14,7 @@ import copy
 import torch
 from torch import Tensor
 
-from degradations import SVDOperator
-from degradations.operator import Index
+from degradations.operator import Index, SVDOperator
 
 AXES = (-2, -1)
 

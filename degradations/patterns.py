@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from degradations import SVDOperator
-from degradations.operator import checked_shape
+from degradations.operator import SVDOperator, checked_shape
 
 
 class Patterns(SVDOperator):
