@@ -9,12 +9,12 @@ Source: Bracewell, *Discrete Hartley transform*, 1983.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from degradations.operator import Index, SVDOperator
+from degradations.operator import SVDOperator, checked_shape
 
 AXES = (-2, -1)
 
@@ -29,18 +29,6 @@ class _Hartley(SVDOperator):
 
     def V(self, z: Tensor) -> Tensor:
         return self.Vt(z)
-
-    @property
-    def batch_size(self) -> int | None:
-        return len(self.singular_values) if self.singular_values.ndim == 4 else None
-
-    def take(self, index: Index) -> SVDOperator:
-        if self.batch_size is None:
-            return self
-        chosen, taken = [index] if isinstance(index, int) else index, copy.deepcopy(self)
-        for name, buffer in self.named_buffers():
-            setattr(taken, name, buffer[chosen])
-        return taken
 
 
 def opposite(z: Tensor) -> Tensor:
@@ -60,24 +48,47 @@ def to_hartley(spectrum: Tensor) -> Tensor:
     return (real + opposite(real) - imag + opposite(imag)) / 2
 
 
-class CircularBlur(_Hartley):
-    """A convolves every channel with a filter, the image being periodic; s = |ĥ|, and U turns by ĥ's phase.
+class Blur(_Hartley):
+    """A convolves every channel with a kernel, the image being periodic; s = |ĥ|, and U turns by ĥ's phase.
 
     Where |ĥ| is below float32 rounding of its largest value, s is 0: nothing can be said there.
 
     Args:
-        response: (C, H, W), or (B, C, H, W) for one filter an image: the blur of a point at the origin.
+        image_shape: (C, H, W) of one image.
+        kernel: (h, w); (C, h, w) for one a channel; (B, C, h, w) or (B, 1, h, w) for one an image. At most as
+            large as the image; its centre is at (h // 2, w // 2). Singular values have its dtype.
+
+    Raises:
+        TypeError: a kernel that is not a floating-point tensor.
+        ValueError: a kernel of another shape, not finite, or 0 everywhere.
     """
 
+    per_image = ("singular_values", "angle")
     angle: Tensor
 
-    def __init__(self, response: Tensor) -> None:
-        transfer = torch.fft.fft2(response.double())
+    def __init__(self, image_shape: Sequence[int], kernel: Tensor) -> None:
+        channels, height, width = checked_shape("image_shape", image_shape)
+        if not isinstance(kernel, Tensor) or not kernel.is_floating_point():
+            raise TypeError(
+                f"kernel must be a floating-point tensor: got {getattr(kernel, 'dtype', type(kernel))}"
+            )
+        h = kernel.detach().double()
+        h = h[None] if h.ndim == 2 else h
+        if h.ndim not in (3, 4) or h.shape[-3] not in (1, channels) or h.shape[-2] > height or h.shape[-1] > width:
+            raise ValueError(
+                f"kernel must be (h, w), (C, h, w) or (B, C, h, w) and at most as large as the image, "
+                f"{(channels, height, width)}: got {tuple(kernel.shape)}"
+            )
+        if not bool(h.isfinite().all()) or not bool(h.any()):
+            raise ValueError("kernel must be finite and not 0 everywhere: got NaN, infinity or only zeros")
+        rows, columns = h.shape[-2:]
+        point = torch.nn.functional.pad(h, (0, width - columns, 0, height - rows))
+        transfer = torch.fft.fft2(point.roll((-(rows // 2), -(columns // 2)), AXES))
+        transfer = transfer.expand(*h.shape[:-3], channels, height, width)
         s = transfer.abs()
-        height, width = s.shape[-2:]
         floor = s.amax((-3, -2, -1), keepdim=True) * torch.finfo(torch.float32).eps * max(height, width)
-        super().__init__(s.shape[-3:], s.shape[-3:], torch.where(s > floor, s, 0).to(response.dtype))
-        self.register_buffer("angle", transfer.angle().to(response.dtype))
+        super().__init__(s.shape[-3:], s.shape[-3:], torch.where(s > floor, s, 0).to(kernel.dtype))
+        self.register_buffer("angle", transfer.angle().to(kernel.dtype))
 
     def U(self, z: Tensor) -> Tensor:
         y: Tensor = torch.fft.ifft2(to_complex(self._known(z)) * self._phase(), norm="ortho").real
@@ -93,28 +104,38 @@ class CircularBlur(_Hartley):
         return z * (self.singular_values > 0)
 
 
-class RealMRI(_Hartley):
-    """A keeps some values of the centred k-space of a real image; real and imaginary parts are channels of y.
+class FourierSampling(_Hartley):
+    """A keeps some values of the centred k-space of a real image, as single-coil MRI does.
 
-    F x at −k is the conjugate of that at k, so the pair is measured with s² = (m_k² + m_{−k}²)/2, which is ½ where
-    the mask keeps one of them. The imaginary part at a frequency that is its own opposite is nothing but noise.
+    y holds the real parts of all channels, then their imaginary parts. F x at −k is the conjugate of that at k,
+    so the pair is measured with s² = (m_k² + m_{−k}²)/2, which is ½ where the mask keeps one of them. The
+    imaginary part at a frequency that is its own opposite is nothing but noise.
 
     Args:
-        mask: (1, H, W) or (B, 1, H, W) as the measurement's rows and columns, or with two equal channels.
+        image_shape: (C, H, W) of one image; measurements are (2 C, H, W).
+        mask: True or 1 where kept, False or 0 elsewhere, frequency 0 in the middle. (H, W) or (1, H, W): the same
+            for all channels; (B, 1, H, W): one for each of B images.
 
     Raises:
-        ValueError: a mask whose real and imaginary channels differ.
+        ValueError: a mask of another shape, or with values other than 0 and 1.
     """
 
+    per_image = ("singular_values", "kept")
     kept: Tensor
 
-    def __init__(self, mask: Tensor) -> None:
-        if not bool((mask == mask[..., :1, :, :]).all()):
-            raise ValueError("mask must be the same for real and imaginary parts to restore real images")
-        kept = torch.fft.ifftshift(mask[..., :1, :, :].detach().to(torch.get_default_dtype()), AXES)
-        kept = kept[0] if kept.ndim == 4 and len(kept) == 1 else kept
-        s = pair_norm(kept)
-        super().__init__(s.shape[-3:], (2, *s.shape[-2:]), s)
+    def __init__(self, image_shape: Sequence[int], mask: Tensor) -> None:
+        channels, height, width = checked_shape("image_shape", image_shape)
+        kept = torch.as_tensor(mask).detach().to(torch.get_default_dtype())
+        if not bool(((kept == 0) | (kept == 1)).all()):
+            raise ValueError("mask must hold only True/1 (kept) and False/0 (not measured)")
+        kept = kept[None] if kept.ndim == 2 else kept
+        if kept.ndim not in (3, 4) or kept.shape[-3:] != (1, height, width):
+            raise ValueError(
+                f"mask must be (H, W), (1, H, W) or (B, 1, H, W) of the image's {(channels, height, width)}: "
+                f"got {tuple(mask.shape)}"
+            )
+        kept = torch.fft.ifftshift(kept, AXES)
+        super().__init__(image_shape, (2 * channels, height, width), pair_norm(kept))
         self.register_buffer("kept", kept)
 
     def Vt(self, x: Tensor) -> Tensor:
@@ -130,7 +151,7 @@ class RealMRI(_Hartley):
         return y
 
     def Ut(self, y: Tensor) -> Tensor:
-        real, imag = torch.fft.ifftshift(y, AXES).split(1, dim=1)
+        real, imag = torch.fft.ifftshift(y, AXES).chunk(2, dim=1)
         return to_hartley(torch.complex(real, imag) * self._weights())
 
     def _weights(self) -> Tensor:
