@@ -25,6 +25,7 @@ class Colorization(SVDOperator):
     """
 
     weights: Tensor
+    reflection: Tensor
 
     def __init__(self, image_shape: Sequence[int], weights: Sequence[float] | Tensor | None = None) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
@@ -45,11 +46,11 @@ class Colorization(SVDOperator):
         singular_values[self.pivot] = norm
         super().__init__(image_shape, (1, height, width), singular_values)
         self.register_buffer("weights", w.to(singular_values.dtype))
-        self._reflection = reflection  # float64, so that it is orthogonal in whatever dtype it is used
+        self.register_exact("reflection", reflection)
 
     def Vt(self, x: Tensor) -> Tensor:
         # One product of C × C with C × pixels: the fastest way to reflect every pixel, also for large images.
-        reflected: Tensor = self._reflection.to(x) @ x.flatten(2)
+        reflected: Tensor = self.reflection.to(x) @ x.flatten(2)
         return reflected.view_as(x)
 
     def V(self, z: Tensor) -> Tensor:

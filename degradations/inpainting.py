@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from degradations.operator import Index, SVDOperator, checked_shape
+from degradations.operator import SVDOperator, checked_shape
 
 
 class Inpainting(SVDOperator):
@@ -21,6 +21,8 @@ class Inpainting(SVDOperator):
     Raises:
         ValueError: a mask of another shape, or with values other than 0 and 1.
     """
+
+    per_image = ("singular_values",)
 
     def __init__(self, image_shape: Sequence[int], mask: Tensor) -> None:
         shape = checked_shape("image_shape", image_shape)
@@ -47,13 +49,3 @@ class Inpainting(SVDOperator):
 
     def U(self, z: Tensor) -> Tensor:
         return self.singular_values * z
-
-    @property
-    def batch_size(self) -> int | None:
-        return len(self.singular_values) if self.singular_values.ndim == 4 else None
-
-    def take(self, index: Index) -> Inpainting:
-        if self.batch_size is None:
-            return self
-        chosen = [index] if isinstance(index, int) else index
-        return Inpainting(self.image_shape, self.singular_values[chosen])

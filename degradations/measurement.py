@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -92,16 +92,76 @@ class Measurement:
 
     def in_model_units(self) -> Measurement:
         """From [0, 1] units to the network's [-1, 1]: y' = 2y − A·1, σ' = 2σ."""
-        ones = torch.ones(1, *self.operator.image_shape, dtype=self.y.dtype, device=self.y.device)
+        count = self.operator.batch_size or 1
+        ones = torch.ones(count, *self.operator.image_shape, dtype=self.y.dtype, device=self.y.device)
         return Measurement(2 * self.y - self.operator(ones), self.operator, 2 * self.sigma)
 
+    @staticmethod
+    def stack(measurements: Iterable[Measurement]) -> Measurement:
+        """One measurement of the images of all, in order, each with its own operator and sigma.
+
+        Args:
+            measurements: of images of one shape, on one device and in one dtype.
+
+        Returns:
+            y (B, C', H', W'). Sigma stays one number where all are equal, else it is (B,) in float64, exact. The
+            operator is what :meth:`SVDOperator.stack` makes.
+
+        Raises:
+            ValueError: no measurements, or different shapes, devices or dtypes.
+        """
+        given = list(measurements)
+        if not given:
+            raise ValueError("measurements must hold at least one measurement to stack: got none")
+        for name in ("dtype", "device"):
+            found = {getattr(measurement.y, name) for measurement in given}
+            if len(found) > 1:
+                listed = " and ".join(sorted(map(str, found)))
+                raise ValueError(
+                    f"measurements must have one {name} to be stacked: got {listed}; convert y with .to()"
+                )
+        # A shared operator counts for every image of its measurement.
+        operator = SVDOperator.stack(
+            one
+            for measurement in given
+            for one in [measurement.operator] * (1 if measurement.operator.batch_size else len(measurement))
+        )
+        y = torch.cat([measurement.y for measurement in given])
+        sigma = torch.cat(
+            [torch.as_tensor(m.sigma, dtype=torch.float64, device="cpu").expand(len(m)) for m in given]
+        )
+        same = bool((sigma == sigma[0]).all())
+        return Measurement(y, operator, _scalar(given[0].sigma) if same else sigma.to(y.device))
+
+    def fingerprints(self) -> tuple[str, ...]:
+        """One SHA-256 an image, equal to ``take(i).fingerprint()``; a shared operator is read only once."""
+        if self.operator.batch_size is None:
+            operators = [self.operator.fingerprint()] * len(self)
+        else:
+            operators = [self.operator.take(i).fingerprint() for i in range(len(self))]
+        sigma = torch.as_tensor(self.sigma).expand(len(self))
+        return tuple(_hashed(operators[i], self.y[i : i + 1], sigma[i]) for i in range(len(self)))
+
     def fingerprint(self) -> str:
-        """SHA-256 of y, σ and the operator: equal for equal measurements, on any device."""
-        digest = hashlib.sha256(self.operator.fingerprint().encode())
-        for tensor in (self.y, torch.as_tensor(self.sigma)):
-            digest.update(f"{tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().double().numpy().tobytes())
-        return digest.hexdigest()
+        """SHA-256 of y, σ and the operator: equal for equal measurements, on any device.
+
+        σ counts to float32, in which a plain number is compared; one image's is the same as a number or as (1,).
+        """
+        sigma = torch.as_tensor(self.sigma)
+        return _hashed(self.operator.fingerprint(), self.y, sigma.reshape(()) if len(self) == 1 else sigma)
+
+
+def _hashed(operator: str, y: Tensor, sigma: Tensor) -> str:
+    digest = hashlib.sha256(operator.encode())
+    for tensor in (y, sigma.float()):
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().double().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _scalar(sigma: float | Tensor) -> float | Tensor:
+    """One of equal sigmas, as it was given."""
+    return sigma.flatten()[0] if isinstance(sigma, Tensor) else sigma
 
 
 def simulate(

@@ -19,9 +19,10 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import problem_of, seed_of, stacked
+from benchmarks.chunk import problem_of, seed_of
 from benchmarks.metrics.psnr import psnr
 from benchmarks.runs import Look, Run, follow, nested
+from degradations import Measurement
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
 from restoration.sources import find
@@ -89,7 +90,7 @@ def main(
     solved = network if share == 1 else Blend(network, load_prior(other, device, precision), share)
     task, sources = Task("colorize", simulate=True, fit=True), find(tuple(data))[:limit]
     problems = [problem_of(task, source, network.image_shape) for source in sources]
-    measurement = stacked([problem.measurement for problem in problems])
+    measurement = Measurement.stack(problem.measurement for problem in problems)
     clean = torch.stack([problem.original for problem in problems if problem.original is not None])
     seeds = [seed_of(source.name) for source in sources]
     console.print("| inner steps | η | PSNR after each, dB | mean colour's error | first to last |", markup=False)

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import problem_of, stacked
+from benchmarks.chunk import problem_of
 from benchmarks.metrics.psnr import psnr
 from benchmarks.paper import TASKS
 from degradations import Measurement
@@ -27,7 +27,7 @@ from restoration.tasks import Task
 
 def measured(task: Task, sources: list[Source], shape: tuple[int, int, int]) -> Measurement:
     """Simulated measurements of the pictures as one batch, each seeded by its name."""
-    return stacked([problem_of(task, source, shape).measurement for source in sources])
+    return Measurement.stack(problem_of(task, source, shape).measurement for source in sources)
 
 
 def results(

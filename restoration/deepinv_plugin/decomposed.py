@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,6 @@ from deepinv.physics import DecomposablePhysics, ZeroNoise
 from torch import Tensor
 
 from degradations import SVDOperator
-from degradations.operator import Index
 from restoration.errors import first_line
 
 
@@ -29,7 +29,8 @@ class Decomposed(SVDOperator):
         ValueError: no mask yet, or a spectral domain that is complex or of another size than the image.
     """
 
-    signs: Tensor | None
+    per_image = ("singular_values", "signs")
+    signs: Tensor
 
     def __init__(self, physics: DecomposablePhysics, image_shape: Sequence[int]) -> None:
         if physics.mask is None:
@@ -40,7 +41,8 @@ class Decomposed(SVDOperator):
         measured = bases.U(spectrum).shape[1:]
         padded = (*measured, 1, 1)[:3] if len(measured) <= 3 else (math.prod(measured), 1, 1)
         super().__init__(image_shape, padded, values.abs())
-        self.register_buffer("signs", values.sign() if bool((values < 0).any()) else None)
+        self.register_buffer("signs", values.sign())
+        bases.mask = None  # it is singular_values · signs
         self.bases = bases
         self._spectral, self._measured = tuple(spectrum.shape[1:]), tuple(measured)
 
@@ -60,24 +62,23 @@ class Decomposed(SVDOperator):
         y: Tensor = self.bases.U(self._signed(self._wide(z)).reshape(len(z), *self._spectral))
         return y.reshape(len(z), *self.measurement_shape).to(z)
 
+    def fingerprint(self) -> str:
+        """As every operator's, with the physics' kind and settings, which say what its U and V are."""
+        settings = [
+            (type(module).__qualname__, name, value)
+            for module in self.bases.modules()
+            for name, value in sorted(vars(module).items())
+            if isinstance(value, (bool, int, float, str, tuple)) and name != "training"
+        ]
+        return hashlib.sha256(
+            f"{super().fingerprint()} {type(self.bases).__qualname__} {settings}".encode()
+        ).hexdigest()
+
     def _wide(self, values: Tensor) -> Tensor:
         return values.to(torch.promote_types(values.dtype, self.singular_values.dtype))
 
     def _signed(self, z: Tensor) -> Tensor:
-        return z * (self.singular_values > 0 if self.signs is None else self.signs)
-
-    @property
-    def batch_size(self) -> int | None:
-        return len(self.singular_values) if self.singular_values.ndim == 4 else None
-
-    def take(self, index: Index) -> Decomposed:
-        if self.batch_size is None:
-            return self
-        chosen = [index] if isinstance(index, int) else index
-        taken = copy.deepcopy(self)
-        taken.singular_values = self.singular_values[chosen]
-        taken.signs = None if self.signs is None else self.signs[chosen]
-        return taken
+        return z * self.signs
 
 
 def _spectrum(bases: DecomposablePhysics, image_shape: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,10 @@ def _spectrum(bases: DecomposablePhysics, image_shape: Sequence[int]) -> tuple[T
 
 
 def copied(physics: DecomposablePhysics) -> DecomposablePhysics:
-    """A copy without noise and random generators: the original may be moved and updated, and clone() is slow."""
+    """A copy without noise and random generators: the original may be moved and updated, and clone() is slow.
+
+    Its tensors are all buffers, also those that the physics keeps as plain attributes.
+    """
     generators = [
         value
         for module in physics.modules()
@@ -121,7 +125,10 @@ def copied(physics: DecomposablePhysics) -> DecomposablePhysics:
     copy_: DecomposablePhysics = copy.deepcopy(physics, memo)
     copy_.noise_model = ZeroNoise()
     for module in copy_.modules():
-        for name, value in vars(module).items():
+        for name, value in list(vars(module).items()):
             if isinstance(value, torch.Generator):
                 setattr(module, name, None)
+            elif isinstance(value, Tensor):
+                delattr(module, name)
+                module.register_buffer(name, value)
     return copy_.requires_grad_(False)

@@ -157,4 +157,5 @@ class Spectral(Sampler):
 
     def identities(self) -> tuple[str, ...]:
         """The fingerprint of every image's own sampler."""
-        return tuple(self.take(i).fingerprint() for i in range(len(self.measurement)))
+        name, settings = type(self).__name__, self.settings
+        return tuple(fingerprint(name, self.prior, told, settings) for told in self.measurement.fingerprints())

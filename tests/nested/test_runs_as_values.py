@@ -190,6 +190,7 @@ def test_runs_are_taken_apart_and_put_together() -> None:
         assert again.x_k.equal(run.x_k)
         if not run.finished:
             assert alone(nested, again).equal(alone(nested, run))
+    assert run.identities == tuple(nested.inner.take(i).fingerprint() for i in range(3))
     with pytest.raises(ValueError, match="at the same place of one allocation"):
         NestedState.stack([run, begun(nested, [5, 6, 7])])
 

@@ -31,7 +31,7 @@ def test_the_table_has_a_line_a_setting_and_repeats(
 
 def test_a_blend_stands_between_its_priors(tiny_prior: Path) -> None:
     prior = load_prior(tiny_prior, "cpu")
-    black = SimpleNamespace(denoise=lambda x_k, k: torch.full_like(x_k, -1.0))
+    black = SimpleNamespace(name="black", denoise=lambda x_k, k: torch.full_like(x_k, -1.0))
     x: Any = torch.randn(1, *prior.image_shape, generator=torch.Generator().manual_seed(0))
     mixed = colour.Blend(prior, black, 0.25).denoise(x, 500)  # type: ignore[arg-type]
     assert torch.allclose(mixed, 0.25 * prior.denoise(x, 500) - 0.75)

@@ -202,7 +202,7 @@ class Complex(Flipped):
 @pytest.mark.parametrize(
     ("theirs", "shape", "message"),
     [
-        (Stretched(), None, "Stretched must have an orthonormal V"),
+        (Stretched(), None, "Stretched must have orthonormal U and V: .* is not "),
         (Economic(), None, "with as many columns as the image has values, 24: it has 12"),
         (Elsewhere(), None, "Elsewhere must have an A that is U diag"),
         (Complex(), None, "must have a real spectral domain"),

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from degradations import SVDOperator
-from degradations.operator import checked_shape
+from degradations.operator import SVDOperator, checked_shape
 
 
 class Patterns(SVDOperator):
@@ -22,6 +21,9 @@ class Patterns(SVDOperator):
     (H·W)² numbers.
     """
 
+    v: Tensor
+    u: Tensor
+
     def __init__(self, image_shape: Sequence[int], u: Tensor, s: Tensor, vh: Tensor) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
         rank = len(s)
@@ -31,21 +33,22 @@ class Patterns(SVDOperator):
         values = torch.zeros(channels, height * width, dtype=s.dtype, device=s.device)
         values[:, :rank] = s.detach().abs()
         super().__init__(image_shape, (channels, len(u), 1), values.reshape(image_shape))
-        self._v, self._u = v, u * upper.diagonal().sign()
+        self.register_exact("v", v)
+        self.register_exact("u", u * upper.diagonal().sign())
 
     def Vt(self, x: Tensor) -> Tensor:
-        z: Tensor = x.flatten(2) @ self._v.to(x)
+        z: Tensor = x.flatten(2) @ self.v.to(x)
         return z.view_as(x)
 
     def V(self, z: Tensor) -> Tensor:
-        x: Tensor = z.flatten(2) @ self._v.to(z).mT
+        x: Tensor = z.flatten(2) @ self.v.to(z).mT
         return x.view_as(z)
 
     def Ut(self, y: Tensor) -> Tensor:
-        z = y.new_zeros(len(y), y.shape[1], len(self._v))
-        z[..., : self._u.shape[1]] = y.flatten(2) @ self._u.to(y)
+        z = y.new_zeros(len(y), y.shape[1], len(self.v))
+        z[..., : self.u.shape[1]] = y.flatten(2) @ self.u.to(y)
         return z.view(len(y), *self.image_shape)
 
     def U(self, z: Tensor) -> Tensor:
-        y: Tensor = z.flatten(2)[..., : self._u.shape[1]] @ self._u.to(z).mT
+        y: Tensor = z.flatten(2)[..., : self.u.shape[1]] @ self.u.to(z).mT
         return y.unsqueeze(-1)
