@@ -19,7 +19,7 @@ from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
 from benchmarks.runs import Look, Run, follow
-from degradations import Inpainting, Measurement
+from degradations import Measurement
 from restoration import images
 from restoration.errors import ImageError
 from restoration.priors import DiffusionPrior
@@ -131,7 +131,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         return chunk
     names = chunk.readable
     clean = torch.stack(originals).to(bench.prior.device)
-    posterior = Restorer(bench.prior, eta=bench.eta, eta_b=bench.eta_b).posterior(stacked(measurements))
+    posterior = Restorer(bench.prior, eta=bench.eta, eta_b=bench.eta_b).posterior(stacked(task, measurements))
     kept = max(min(bench.shown - first, len(names)), 0)
     _keep(chunk, ORIGINAL, clean, kept)
     _keep(chunk, "degraded", torch.stack(degraded), kept)
@@ -221,11 +221,8 @@ def hardware(device: torch.device) -> str:
     return f"{platform.machine()} {device.type}"
 
 
-def stacked(measurements: Sequence[Measurement]) -> Measurement:
-    """Measurements of one image each, by operators that differ at most in their mask, as one batch."""
+def stacked(task: Task, measurements: Sequence[Measurement]) -> Measurement:
+    """A task's measurements of one image each, of one shape, as one batch."""
     y = torch.cat([measurement.y for measurement in measurements])
-    operator = measurements[0].operator
-    if isinstance(operator, Inpainting):
-        masks = torch.stack([measurement.operator.singular_values for measurement in measurements])
-        operator = Inpainting(operator.image_shape, masks)
+    operator = task.kind.stacked([measurement.operator for measurement in measurements])
     return Measurement(y, operator, measurements[0].sigma)

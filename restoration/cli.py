@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from restoration import console
+from restoration.tasks import HELP, MASKED, NOISY
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
@@ -29,22 +30,20 @@ def restore(
         list[Path] | None,
         typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="denoise, sr2, sr4, sr8, sr16, inpaint or colorize.  [required]")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"{HELP}.  [required]")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.  [required]"),
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help="inpaint: a picture; white marks what to fill.")] = None,
+    mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise std in [0, 1] of what was measured; denoise needs it.")
+        float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
     ] = None,
     simulate: Annotated[
         bool,
         typer.Option(
             "--simulate",
-            help="INPUT is clean: degrade it first (inpaint without --mask drops half of the pixels), "
+            help=f"INPUT is clean: degrade it first ({MASKED} without --mask drops half of the pixels), "
             "restore, and report PSNR and SSIM.",
         ),
     ] = False,

@@ -83,7 +83,7 @@ def main(
     solved = network if share == 1 else Blend(network, load_prior(other, device, precision), share)
     task, sources = Task("colorize", simulate=True, fit=True), find(tuple(data))[:limit]
     problems = [problem_of(task, source, network.image_shape) for source in sources]
-    measurement = stacked([problem.measurement for problem in problems])
+    measurement = stacked(task, [problem.measurement for problem in problems])
     clean = torch.stack([problem.original for problem in problems if problem.original is not None])
     seeds = [seed_of(source.name) for source in sources]
     console.print("| inner steps | η | PSNR after each, dB | mean colour's error | first to last |", markup=False)

@@ -27,7 +27,7 @@ from restoration.tasks import Task
 
 def measured(task: Task, sources: list[Source], shape: tuple[int, int, int]) -> Measurement:
     """Simulated measurements of the pictures as one batch, each seeded by its name."""
-    return stacked([problem_of(task, source, shape).measurement for source in sources])
+    return stacked(task, [problem_of(task, source, shape).measurement for source in sources])
 
 
 def results(
