@@ -21,6 +21,7 @@ from benchmarks.cli_options import (
     Precision,
     Prior,
     ReferenceStats,
+    Tasks,
     Workers,
     numbers,
     tell,
@@ -47,9 +48,7 @@ def table2(
     data: Data,
     output: Output,
     prior: Prior = "celebahq-256",
-    tasks: Annotated[
-        str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")
-    ] = "denoise,sr16,colorize,inpaint",
+    tasks: Tasks = "denoise,sr16,colorize,inpaint",
     outer: Annotated[int, typer.Option(help="Outer steps.")] = 3,
     inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
     limit: Limit = None,
@@ -82,7 +81,7 @@ def anytime(
     data: Data,
     output: Output,
     prior: Prior = "faces-64",
-    tasks: Annotated[str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")] = "inpaint",
+    tasks: Tasks = "inpaint",
     total: Annotated[int, typer.Option(help="Evaluations to be split.")] = 60,
     splits: Annotated[
         str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is plain DDRM.")
@@ -145,9 +144,7 @@ def consistency(
     data: Data,
     output: Output,
     prior: Prior = "faces-64",
-    tasks: Annotated[
-        str, typer.Option(help="Among denoise,sr4,sr8,sr16,colorize,inpaint.")
-    ] = "denoise,sr16,colorize,inpaint",
+    tasks: Tasks = "denoise,sr16,colorize,inpaint",
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -185,9 +182,7 @@ def compare(
     data: Data,
     output: Output,
     prior: Prior = "faces-64",
-    tasks: Annotated[
-        str, typer.Option(help="Among denoise,sr4,sr16,colorize,inpaint.")
-    ] = "denoise,sr4,colorize,inpaint",
+    tasks: Tasks = "denoise,sr4,colorize,inpaint",
     methods: Annotated[
         str, typer.Option(help="Among pinv,one,plain,nested,ddrm,diffpir,dps; the last three are deepinv's.")
     ] = "pinv,one,plain,nested,ddrm,diffpir,dps",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from restoration.tasks import TASKS
+
 Data = Annotated[
     list[Path], typer.Option("--data", help="Folder or uncompressed tar of clean pictures; repeatable.")
 ]
@@ -14,6 +16,7 @@ Prior = Annotated[str, typer.Option(metavar="NAME|PATH|ID", help="As for restore
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="RESULTS", help="Folder; what is there is gone on with.")
 ]
+Tasks = Annotated[str, typer.Option(help=f"Among {','.join(TASKS)}, as for restore; parted by commas.")]
 Limit = Annotated[int | None, typer.Option(help="Only so many pictures, the first by name.")]
 Fit = Annotated[bool, typer.Option("--fit", help="Crop and shrink every picture to the prior's size.")]
 Batch = Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")]

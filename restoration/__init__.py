@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from restoration.restorer import StoppedBy as StoppedBy
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
+    from solvers import FIRE as FIRE
     from solvers import NoiseSchedule as NoiseSchedule
     from solvers import NoiseSource as NoiseSource
     from solvers import Posterior as Posterior
@@ -67,6 +68,7 @@ _HOMES = {
     "solvers": (
         "DDIM",
         "DDRM",
+        "FIRE",
         "NoiseSchedule",
         "NoiseSource",
         "Posterior",

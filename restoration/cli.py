@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from restoration import console
+from restoration.tasks import HELP, MASKED, NOISY
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
@@ -29,22 +30,20 @@ def restore(
         list[Path] | None,
         typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="denoise, sr2, sr4, sr8, sr16, inpaint or colorize.  [required]")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"{HELP}.  [required]")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.  [required]"),
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help="inpaint: a picture; white marks what to fill.")] = None,
+    mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
-        float | None, typer.Option(help="Noise std in [0, 1] of what was measured; denoise needs it.")
+        float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
     ] = None,
     simulate: Annotated[
         bool,
         typer.Option(
             "--simulate",
-            help="INPUT is clean: degrade it first (inpaint without --mask drops half of the pixels), "
+            help=f"INPUT is clean: degrade it first ({MASKED} without --mask drops half of the pixels), "
             "restore, and report PSNR and SSIM.",
         ),
     ] = False,
@@ -77,8 +76,17 @@ def restore(
     allocation: Annotated[
         str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
     ] = None,
-    eta: Annotated[float, typer.Option(help="DDRM's η, 0 to 1.")] = 0.85,
-    eta_b: Annotated[float, typer.Option(help="DDRM's η_b, 0 to 1.")] = 1.0,
+    sampler: Annotated[
+        str, typer.Option(help="ddrm, or fire: nearer to the truth for the same work when little noise is on it.")
+    ] = "ddrm",
+    grid: Annotated[
+        str | None,
+        typer.Option(help="Levels of a run: linspace, or log (even in log σ).  [default: the sampler's]"),
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="The sampler's η, 0 to 1.  [default: 0.85 of ddrm, 0 of fire]")
+    ] = None,
+    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b, 0 to 1.  [default: 1]")] = None,
     vanilla: Annotated[
         bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
     ] = False,
@@ -153,8 +161,8 @@ def restore(
             precision=precision,
             compile=compile,
             allocation=steps,
-            eta=eta,
-            eta_b=eta_b,
+            sampler=sampler,
+            sampler_settings={"grid": grid, "eta": eta, "eta_b": eta_b},
             vanilla=vanilla,
             deadline=deadline,
             max_nfe=max_nfe,

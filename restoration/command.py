@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from degradations import SuperResolution
 from nested.allocation import checked
 from restoration import images, outputs
 from restoration.display import Display, DownloadBar
@@ -12,8 +11,8 @@ from restoration.job import Job, Settings, written
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import Restorer, check_limits
-from restoration.tasks import Task, known_pixels
-from solvers import DDRM
+from restoration.tasks import MASKED, Task, known_pixels
+from solvers import SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
 
 
@@ -36,12 +35,12 @@ def run(settings: Settings) -> int:
     if mask is not None:
         known_pixels(mask, str(settings.mask))
     prior = _load_prior(settings)
-    restorer = Restorer(prior, DDRM.Settings(settings.eta, settings.eta_b))
+    restorer = Restorer(prior, sampler_of(settings))
     steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
     allocation = checked(steps, prior.schedule.K)
     check_tiling(prior, settings.overlap, settings.tile_batch)
-    if task.factor > 1 and task.fit:
-        SuperResolution(prior.image_shape, task.factor)  # says so where the factor does not divide
+    if task.fit:
+        task.kind.check_fit(prior.image_shape)
     interrupt, failed = Interrupt(), 0
     with Display(settings.json) as display, interrupt.heard():
         job = Job(settings, task, mask, mask_sha256, prior, restorer, allocation, display, interrupt)
@@ -60,6 +59,21 @@ def run(settings: Settings) -> int:
     if failed:
         display.warn(f"restore: {failed} of {len(targets)} inputs failed")
     return 1 if failed else 0
+
+
+def sampler_of(settings: Settings) -> Spectral.Settings:
+    """The sampler that was asked for, with its settings.
+
+    Raises:
+        ValueError: an unknown sampler, a setting that it does not have, or a wrong value.
+    """
+    if settings.sampler not in SAMPLERS:
+        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {settings.sampler!r}")
+    changed = {name: value for name, value in settings.sampler_settings.items() if value is not None}
+    try:
+        return settings_of(settings.sampler).replaced(changed)
+    except TypeError as error:  # it has no such setting
+        raise ValueError(str(error)) from None
 
 
 def _load_prior(settings: Settings) -> DiffusionPrior:
@@ -84,10 +98,10 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
     last = SEED_LIMIT - settings.samples
     if settings.seed is not None and not 0 <= settings.seed <= last:
         raise ValueError(f"--seed must be from 0 to {last}: got {settings.seed}")
-    if settings.mask is not None and task.name != "inpaint":
-        raise ValueError(f"--mask is for inpaint, not for {task.name}")
-    if task.name == "inpaint" and settings.mask is None and not settings.simulate:
-        raise ValueError("inpaint needs --mask, a picture whose white marks what to fill (or --simulate)")
+    if settings.mask is not None and not task.kind.takes_mask:
+        raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
+    if task.kind.takes_mask and settings.mask is None and not settings.simulate:
+        raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
     if settings.previews is not None:
         outputs.probe(settings.previews, may_be_made=True)
     if settings.state is not None:

@@ -23,6 +23,7 @@ from restoration.priors.tiled import TILE_BATCH, check_tiling
 from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, resolve_seeds
 from restoration.scores import scores_of
 from restoration.tasks import Problem, Task, pose
+from solvers import record_of
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Settings:
     precision: str = "auto"
     compile: bool = False
     allocation: tuple[int, ...] = (10, 10, 10)
-    eta: float = 0.85
-    eta_b: float = 1.0
+    sampler: str = "ddrm"
+    sampler_settings: Mapping[str, Any] = field(default_factory=dict)
     vanilla: bool = False
     deadline: float | None = None
     max_nfe: int | None = None
@@ -186,8 +187,7 @@ class Job:
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.allocation),
-            "eta": settings.eta,
-            "eta_b": settings.eta_b,
+            **record_of(self.restorer.settings),
             "samples": settings.samples,
             **seed,
         }

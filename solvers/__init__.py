@@ -2,7 +2,7 @@
 
 from solvers.ddim import DDIM, ddim_update
 from solvers.noise import NoiseSource
-from solvers.posteriors import DDRM, SAMPLERS, Spectral, ddrm_coefficients, record_of, settings_of
+from solvers.posteriors import DDRM, FIRE, SAMPLERS, Spectral, ddrm_coefficients, record_of, settings_of
 from solvers.prior import Prior, identity_of
 from solvers.question import InnerRun, Posterior, Question, Sampler
 from solvers.schedule import NoiseSchedule
@@ -10,6 +10,7 @@ from solvers.schedule import NoiseSchedule
 __all__ = [
     "DDIM",
     "DDRM",
+    "FIRE",
     "SAMPLERS",
     "InnerRun",
     "NoiseSchedule",

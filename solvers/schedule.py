@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Spacing = Literal["linspace", "ddrm"]
+Spacing = Literal["linspace", "log", "ddrm"]
+LOWEST_SIGMA = 0.02
+"""Where ``"log"`` ends: a ten-thousandth of the pictures' variance, on the [-1, 1] scale."""
 
 
 class NoiseSchedule:
@@ -101,7 +103,8 @@ class NoiseSchedule:
         Args:
             k: where the run starts, 1 … K.
             n: how many steps, 1 … k.
-            spacing: ``"linspace"``: n levels from k to 1, rounded (n = 1: only k). ``"ddrm"``: k' − 1 in
+            spacing: ``"linspace"``: n levels from k to 1, rounded (n = 1: only k). ``"log"``: from k to the level
+                of σ = 0.02, geometric in σ, rounded to n different levels. ``"ddrm"``: k' − 1 in
                 range(0, k, k // n), as DDRM's published code: for k = 1000, n = 30 that is 31 evaluations
                 from level 991.
 
@@ -117,6 +120,20 @@ class NoiseSchedule:
             raise ValueError(f"a run from noise level {k} takes 1 to {k} steps: got {n}")
         if spacing == "ddrm":
             return tuple(t + 1 for t in reversed(range(0, k, k // n)))
+        if spacing == "log":
+            return self._geometric(k, n)
         if spacing != "linspace":
-            raise ValueError(f"spacing must be 'linspace' or 'ddrm': got {spacing!r}")
+            raise ValueError(f"spacing must be 'linspace', 'log' or 'ddrm': got {spacing!r}")
         return tuple(int(level) for level in np.rint(np.linspace(k, 1, n)))
+
+    def _geometric(self, k: int, n: int) -> tuple[int, ...]:
+        """n different levels from k down, as even in log σ as whole levels allow."""
+        sigma = self.sigma(k)
+        wanted = np.geomspace(sigma, min(LOWEST_SIGMA, sigma), n)
+        levels = np.rint(self.level(torch.as_tensor(wanted)).numpy()).astype(int)
+        levels[0] = k
+        for i in range(1, n):  # no level twice, from above …
+            levels[i] = min(levels[i], levels[i - 1] - 1)
+        for i in reversed(range(n)):  # … and room for those below
+            levels[i] = max(levels[i], n - i)
+        return tuple(int(level) for level in levels)

@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarks import paper
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
 from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.markdown import conditions, markdown
 from benchmarks.methods import Method, OneEvaluation, Ours, PseudoInverse
-from benchmarks.paper import TASKS
 from benchmarks.report.conditions import unanswered
 from benchmarks.runs import Look
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
 from restoration.tasks import Task
 
-KNOWN: Mapping[str, Task] = {**TASKS, "sr4": Task("sr4", simulate=True)}
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
 
 MOST = 1000
@@ -86,11 +85,9 @@ def posed(names: Sequence[str], sigma: float) -> dict[str, Task]:
     Raises:
         ValueError: a name that is not known, or a negative σ.
     """
-    unknown = [name for name in names if name not in KNOWN]
-    if unknown:
-        raise ValueError(f"--tasks must be among {', '.join(KNOWN)}: got {unknown[0]!r}")
+    tasks = paper.chosen(names)
     Task("inpaint", sigma)  # says what is wrong with a σ that no task here needs
-    return {name: replace(KNOWN[name], sigma=KNOWN[name].sigma or sigma) for name in names}
+    return {name: replace(task, sigma=task.sigma or sigma) for name, task in tasks.items()}
 
 
 def measure(

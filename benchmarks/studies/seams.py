@@ -23,7 +23,7 @@ from nested import uniform
 from restoration import images
 from restoration.priors import TiledPrior, load_prior
 from restoration.restorer import Restorer
-from restoration.tasks import Task, pose
+from restoration.tasks import Task, kind_of, pose
 
 NEAR = (-8, -4, 4, 8)  # pixels from a border
 SIGMA = 0.1  # of the noise in denoise, [0, 1] units
@@ -77,7 +77,7 @@ def main(
     )
     console.print("|---" * 9 + "|", markup=False)
     for name in tasks.split(","):
-        task = Task(name, SIGMA if name == "denoise" else None, simulate=True)
+        task = Task(name, SIGMA if kind_of(name).needs_sigma else None, simulate=True)
         for overlap in map(int, overlaps.split(",")):
             for shift in (False, True):
                 tiles = TiledPrior(network, shape, overlap, shift=shift)

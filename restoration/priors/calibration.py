@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution
+from degradations import Measurement
 from restoration.errors import PriorError
 from restoration.priors.reading import read_json
+from restoration.tasks import calibration_key
 
 FILE = "calibration.json"
 """Beside a prior's weights; ``restore-bench consistency --calibrate`` writes it."""
@@ -65,7 +66,7 @@ class Calibration:
 
     def change(self, measurement: Measurement) -> Change | None:
         """Of restoring that measurement ([0, 1] units); None where nothing like it was measured."""
-        found = self.tasks.get(_task(measurement) or "")
+        found = self.tasks.get(calibration_key(measurement) or "")
         sigma = float(
             measurement.sigma if isinstance(measurement.sigma, (int, float)) else measurement.sigma.max()
         )
@@ -78,13 +79,3 @@ class Calibration:
 def _change(values: Mapping[str, Any]) -> Change:
     points = {kind: [(float(x), float(y)) for x, y in values[kind]] for kind in ("complete", "running")}
     return Change(points["complete"], points["running"], float(values["sigma"]))
-
-
-def _task(measurement: Measurement) -> str | None:
-    operator = measurement.operator
-    if isinstance(operator, SuperResolution):
-        return f"sr{operator.factor}"
-    if isinstance(operator, Inpainting):
-        known = float(operator.singular_values.float().mean())
-        return "inpaint" if 0.25 <= known <= 0.75 else None  # measured at one half
-    return {Denoising: "denoise", Colorization: "colorize"}.get(type(operator))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import torch
@@ -13,6 +13,7 @@ from degradations import Measurement
 from solvers.noise import NoiseSource
 from solvers.posteriors.spectral import Spectral
 from solvers.prior import Prior
+from solvers.schedule import Spacing
 
 
 def ddrm_coefficients(
@@ -59,6 +60,7 @@ class DDRM(Spectral):
         eta: stochasticity where the measurement says little, 0 … 1.
         eta_b: trust in the measurement where it is less noisy than the step, 0 … 1; with 1 and a noiseless
             measurement the result reproduces it exactly.
+        grid: how the levels of a run are spread, as in ``NoiseSchedule.steps``.
 
     Raises:
         ValueError: eta out of range, or a measurement of images of another shape than the prior's.
@@ -72,12 +74,15 @@ class DDRM(Spectral):
 
         Args:
             eta, eta_b: as there, 0 … 1.
+            grid: how the levels of a run are spread.
         """
 
         eta: float = 0.85
         eta_b: float = 1.0
+        grid: Spacing = field(default="linspace", kw_only=True)
 
         def __post_init__(self) -> None:
+            Spectral.Settings.__post_init__(self)
             for name, value in (("eta", self.eta), ("eta_b", self.eta_b)):
                 if not 0 <= value <= 1:
                     raise ValueError(f"{name} must be from 0 to 1: got {value}")
@@ -90,13 +95,14 @@ class DDRM(Spectral):
         measurement: Measurement,
         eta: float = Settings.eta,
         eta_b: float = Settings.eta_b,
+        grid: Spacing = Settings.grid,
     ) -> None:
-        super().__init__(prior, measurement, DDRM.Settings(float(eta), float(eta_b)))
+        super().__init__(prior, measurement, DDRM.Settings(float(eta), float(eta_b), grid=grid))
 
     @classmethod
     def of(cls, prior: Prior, measurement: Measurement, settings: DDRM.Settings) -> Self:
         """The sampler with those settings."""
-        return cls(prior, measurement, settings.eta, settings.eta_b)
+        return cls(prior, measurement, settings.eta, settings.eta_b, settings.grid)
 
     @property
     def eta(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +15,9 @@ from solvers.fingerprint import fingerprint
 from solvers.noise import NoiseSource
 from solvers.prior import Prior
 from solvers.question import InnerRun, Sampler
+from solvers.schedule import Spacing
+
+GRIDS: tuple[Spacing, ...] = ("linspace", "log")
 
 
 class Spectral(Sampler):
@@ -40,9 +43,15 @@ class Spectral(Sampler):
 
         Args:
             posterior: the sampler that they are of.
+            grid: how the levels of a run are spread, as in ``NoiseSchedule.steps``: ``"linspace"`` or ``"log"``.
         """
 
         posterior: ClassVar[type[Spectral]]
+        grid: Spacing = field(default="linspace", kw_only=True)
+
+        def __post_init__(self) -> None:
+            if self.grid not in GRIDS:
+                raise ValueError(f"grid must be {' or '.join(GRIDS)}: got {self.grid!r}")
 
         def replaced(self, changed: Mapping[str, Any]) -> Self:
             """The settings with some of them changed, by name; TypeError for a name that is none of them."""
@@ -91,6 +100,10 @@ class Spectral(Sampler):
     def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """z (B, C, H, W) at level k_next, 0 at the end, from z at level k and ẑ₀, the network's estimate there."""
         raise NotImplementedError
+
+    def levels(self, k: int, n: int) -> tuple[int, ...]:
+        """The n falling levels at which a run from level k asks, by the grid of its settings."""
+        return self.schedule.steps(k, n, self.settings.grid)
 
     def initial(self, k: int, noise: NoiseSource) -> Tensor:
         """x_k ~ q(x_k | y), (B, C, H, W): the measurement where it is less noisy than level k, else noise.

@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.chunk import ORIGINAL, Bench, Chunk, measure, seed_of
+from benchmarks.chunk import ORIGINAL, Bench, Chunk, measure, problem_of, seed_of
+from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.prior_features import PriorFeatures
+from benchmarks.metrics.psnr import psnr
 from benchmarks.runs import nested, plain
 from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
 from restoration.priors import load_prior
+from restoration.restorer import Restorer
 from restoration.sources import Source, find
 from restoration.tasks import Task
+from solvers import DDRM
 
 RUNS = (nested((2, 1), (1, 3)), plain(2, (2,)))
 INPAINT, DENOISE = Task("inpaint", simulate=True), Task("denoise", sigma=0.5, simulate=True)
@@ -51,6 +55,32 @@ def test_a_picture_is_measured_alike_in_any_batch_and_order(
     assert alone == pytest.approx(scores(together), abs=1e-4)
     for key, features in together.features.items():
         torch.testing.assert_close(backwards.features[key].flip(0), features, rtol=1e-3, atol=1e-3)  # of 8 bits
+
+
+@pytest.mark.parametrize("sigma", [None, 0.05])
+@pytest.mark.parametrize("name", ["denoise", "sr2", "sr4", "inpaint", "colorize"])
+def test_what_is_measured_is_what_restorer_restores_of_the_same_measurement_seed_and_sigma(
+    bench: Bench, sources: list[Source], name: str, sigma: float | None
+) -> None:
+    task = Task(name, 0.5 if sigma is None and name == "denoise" else sigma, simulate=True)
+    points, posterior = (1, 2, 4), DDRM.Settings(0.6, 0.9)
+    run = nested((2, 2), points, ("drawn",))  # before the first end, what Restorer shows
+    chunk = measure(Bench(bench.prior, (run,), posterior, shown=2), task, sources[:2], 0)
+    measured = scores(chunk)
+    restorer = Restorer(bench.prior, posterior)
+    for i, source in enumerate(sources[:2]):
+        problem = problem_of(task, source, bench.prior.image_shape)
+        assert problem.original is not None
+        assert problem.measurement.sigma == (task.sigma or 0)
+        for nfe in points:
+            image = restorer.restore(
+                problem.measurement, allocation=(2, 2), seeds=[seed_of(source.name)], max_nfe=nfe
+            ).image
+            # a batch of two against two of one: 1e-6 of a pixel, some 1e-5 dB and at most one step of 8 bits
+            wanted = float(psnr(image, problem.original[None])[0])
+            assert measured[source.name, run.name, nfe] == pytest.approx(wanted, abs=1e-4)
+            kept = chunk.pictures[f"{run.name}|drawn|{nfe}"][i]
+            assert int((kept.int() - to_uint8(image)[0].int()).abs().max()) <= 1
 
 
 def test_seeds_and_operators_are_told_and_every_picture_has_its_own_mask(

@@ -131,7 +131,7 @@ def occupied(folder: Path) -> None:
         (statistics, ("--reference-stats", "x.stats"), "x.stats: is damaged or no safetensors file"),
         (None, ("--reference-stats", "no/x.stats"), "there is no folder no"),
         (None, ("--data", "nowhere"), "nowhere"),
-        (None, ("--tasks", "inpaint,sharpen"), "sr4, sr8: got"),
+        (None, ("--tasks", "inpaint,sharpen"), "--tasks must be one of denoise, sr2, sr4,"),
         (None, ("--batch", "0"), "--batch and --limit must be at least 1"),
         (None, ("--limit", "-1"), "--batch and --limit must be at least 1"),
         (None, ("--outer", "0"), "--outer and --inner must be at least 1"),

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Inpainting
+from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution
 from restoration.errors import ImageError
-from restoration.tasks import Task, pose
+from restoration.tasks import HELP, KINDS, TASKS, Kind, Task, calibration_key, kind_of, pose, registry
+from restoration.tasks.denoise import Denoise
 
 PRIOR = (3, 16, 16)
 
@@ -191,3 +192,58 @@ def test_picture_and_mask_are_padded_alike() -> None:
     torch.testing.assert_close(problem.measurement.y[0], reflected(given, 16, 16, 3, 0) * known)
     simulated = pose(Task("inpaint", simulate=True), given, PRIOR)
     assert float(simulated.crop(simulated.measurement.operator.singular_values).mean()) == 0.5
+
+
+@pytest.mark.parametrize("name", [*TASKS, "sr3", "sr9999"])
+def test_every_listed_name_is_of_one_task_and_in_the_help(name: str) -> None:
+    found = [kind for kind in KINDS if kind.parse(name) is not None]
+    assert [type(kind_of(name))] == found
+    assert Task(name, 0.1).factor == (int(name[2:]) if name.startswith("sr") else 1)
+    assert (name in HELP) == (name in TASKS)
+
+
+@pytest.mark.parametrize("name", ["", "sr", "sr0", "sr04", "sr10000", "sr4 ", "sr٤", "Denoise", "denoise,sr4"])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^--tasks must be one of denoise, .*, colorize: got '"):
+        kind_of(name, "--tasks")
+
+
+def test_calibration_finds_a_posed_measurement_and_one_made_by_hand_under_the_same_key() -> None:
+    for name, operator in [
+        ("denoise", Denoising(PRIOR)),
+        ("sr4", SuperResolution(PRIOR, 4)),
+        ("inpaint", Inpainting(PRIOR, torch.arange(256).reshape(16, 16) % 2)),
+        ("colorize", Colorization(PRIOR)),
+    ]:
+        posed = pose(Task(name, 0.1, simulate=True), picture(16, 16), PRIOR).measurement
+        by_hand = Measurement(torch.zeros(1, *operator.measurement_shape), operator)
+        assert calibration_key(posed) == calibration_key(by_hand) == name
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_pictures_of_every_task_can_be_stacked(name: str) -> None:
+    task = Task(name, 0.1, simulate=True)
+    posed = [pose(task, picture(16, 16), PRIOR, seed=seed).measurement for seed in (0, 1)]
+    together = Measurement.stack(posed)
+    for i, one in enumerate(posed):
+        assert together.take([i]).operator(picture(16, 16)[None]).equal(one.operator(picture(16, 16)[None]))
+
+
+def test_a_new_task_is_one_class_and_one_entry_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Copy(Denoise):
+        names = ("copy",)
+        needs_sigma = False
+
+        @property
+        def multiple(self) -> int:
+            return 8
+
+    kinds: tuple[type[Kind], ...] = (*KINDS, Copy)
+    monkeypatch.setattr(registry, "KINDS", kinds)
+    problem = pose(Task("copy"), picture(16, 20), PRIOR)
+    assert problem.measurement.operator.image_shape == (3, 16, 24)
+    assert problem.degraded.equal(picture(16, 20))
+    with pytest.raises(ValueError, match="fit needs a prior whose height and width 8 divides: got 20×16"):
+        pose(Task("copy", fit=True), picture(16, 20), (3, 16, 20))
+    with pytest.raises(ValueError, match="a mask is for inpaint: got one for copy"):
+        pose(Task("copy"), picture(16, 16), PRIOR, mask=hole())

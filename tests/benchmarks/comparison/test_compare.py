@@ -265,7 +265,10 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
     ("arguments", "message"),
     [
         (("--methods", "pinv,magic"), "--methods must be among pinv, one, plain, nested, ddrm, diffpir, dps: got"),
-        (("--tasks", "sharpen"), "--tasks must be among denoise, sr16, colorize, inpaint, sr4: got 'sharpen'"),
+        (
+            ("--tasks", "sharpen"),
+            "--tasks must be one of denoise, sr2, sr4, sr8, sr16, inpaint, colorize: got 'sharpen'",
+        ),
         (("--nfe", "1"), "--nfe must be at least 2: got 1"),
         (
             ("--nfe", "1200", "--methods", "pinv"),

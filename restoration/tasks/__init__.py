@@ -1,0 +1,52 @@
+"""Tasks by name, one a file, and the way from a picture to the measurement that a prior can restore.
+
+What needs torch is imported when first used (PEP 562): the help texts of the commands list the tasks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from restoration.tasks.kind import Kind, Shape
+from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, TASKS, calibration_key, kind_of
+from restoration.tasks.seeds import derived_seed
+from restoration.tasks.task import Task
+
+if TYPE_CHECKING:
+    from restoration.tasks.masks import known_pixels
+    from restoration.tasks.posing import Problem, fit_to, pose, with_channels
+
+__all__ = [
+    "HELP",
+    "KINDS",
+    "MASKED",
+    "NOISY",
+    "TASKS",
+    "Kind",
+    "Problem",
+    "Shape",
+    "Task",
+    "calibration_key",
+    "derived_seed",
+    "fit_to",
+    "kind_of",
+    "known_pixels",
+    "pose",
+    "with_channels",
+]
+_HOME = {
+    "known_pixels": "masks",
+    "Problem": "posing",
+    "fit_to": "posing",
+    "pose": "posing",
+    "with_channels": "posing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'restoration.tasks' has no attribute {name!r}")
+    value = getattr(import_module(f"restoration.tasks.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,33 @@
+"""Colorization: a grey picture is measured, the mean of the channels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from restoration.tasks.kind import Kind, Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from degradations import Measurement, SVDOperator
+
+
+class Colorize(Kind):
+    """A is the mean of the channels at every pixel."""
+
+    names = ("colorize",)
+    help = "colour a grey picture"
+
+    @classmethod
+    def key(cls, measurement: Measurement) -> str | None:
+        from degradations import Colorization
+
+        return "colorize" if type(measurement.operator) is Colorization else None
+
+    def operator(self, shape: Shape, known: Tensor | None) -> SVDOperator:
+        from degradations import Colorization
+
+        return Colorization(shape)
+
+    def measured_channels(self, channels: int) -> int:
+        return 1

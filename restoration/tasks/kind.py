@@ -1,0 +1,97 @@
+"""What every task must say of itself, and what most of them say alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:  # torch loads with the first picture: help texts name the tasks
+    from torch import Tensor
+
+    from degradations import Measurement, SVDOperator
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Kind(ABC):
+    """One degradation: its names, its operator, and how a picture becomes its measurement.
+
+    A new task is one subclass in a file of its own, and one entry in ``restoration.tasks.registry.KINDS``.
+
+    Args:
+        factor: how many times smaller than the restored picture the measured one is, per side.
+    """
+
+    names: ClassVar[tuple[str, ...]]
+    """The names that help texts and error messages list."""
+    others: ClassVar[str] = ""
+    """What else ``parse`` takes, for help texts: "or another factor"."""
+    help: ClassVar[str]
+    """What restoring does, in a few words."""
+    takes_mask: ClassVar[bool] = False
+    needs_sigma: ClassVar[bool] = False
+
+    factor: int = 1
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """The task of that name; None where the name is not one of this kind's."""
+        return cls() if name in cls.names else None
+
+    @classmethod
+    @abstractmethod
+    def key(cls, measurement: Measurement) -> str | None:
+        """The task's name under which a prior's calibration holds for the measurement, whoever built its operator.
+
+        None where the measurement is not of this kind, or not like those that were calibrated. The noise is not
+        looked at: ``restoration.priors.calibration`` compares it for all tasks alike.
+        """
+
+    @abstractmethod
+    def operator(self, shape: Shape, known: Tensor | None) -> SVDOperator:
+        """The degradation of images (C, H, W).
+
+        Args:
+            shape: of the restored image.
+            known: (H, W), True where the picture is known; given where ``takes_mask``.
+        """
+
+    @property
+    def multiple(self) -> int:
+        """What must divide the sides of the restored image; pictures are padded to it."""
+        return self.factor
+
+    def check_fit(self, shape: Shape) -> None:
+        """Check that images of a prior's shape can be restored without padding; ValueError where they cannot."""
+        _, height, width = shape
+        if height % self.multiple or width % self.multiple:
+            raise ValueError(
+                f"fit needs a prior whose height and width {self.multiple} divides: got {width}×{height}; "
+                "leave fit away, or choose another prior"
+            )
+
+    def check_size(self, height: int, width: int, given: str) -> None:
+        """Check that a restored picture of that size can be posed; ValueError where it cannot.
+
+        Args:
+            given: size of the picture that was given, for the message.
+        """
+        if self.factor > min(height, width):
+            raise ValueError(f"factor must be at most the picture's smaller side: got {self.factor} for {given}")
+
+    def measured_channels(self, channels: int) -> int:
+        """How many channels a measured picture has, of a restored one that has ``channels``."""
+        return channels
+
+    def measured(self, picture: Tensor, operator: SVDOperator) -> Tensor:
+        """The measurement y (1, C', H', W') that a measured picture (C', H', W') is."""
+        return picture[None]
+
+    def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
+        """A measurement y (C', H', W') as a picture (C, H, W) of the restored image's size."""
+        from torch.nn import functional
+
+        channels, height, width = operator.image_shape
+        return functional.interpolate(y[None], (height, width)).expand(1, channels, -1, -1)[0]

@@ -1,0 +1,149 @@
+"""From a task and a picture to the measurement that a prior can restore."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from degradations import Measurement, simulate
+from restoration.errors import ImageError
+from restoration.frame import Frame
+from restoration.tasks.kind import Shape
+from restoration.tasks.masks import half_of_the_pixels, known_pixels
+from restoration.tasks.registry import MASKED
+from restoration.tasks.seeds import derived_seed
+from restoration.tasks.task import Task
+from solvers import NoiseSource
+
+MOST_PIXELS = 64_000_000  # of a restored picture, as of one that is read
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is to be restored.
+
+    Args:
+        measurement: of one image, in [0, 1] units; its operator may be of a larger image than is wanted.
+        original: (C, H, W) the clean picture, where the measurement was simulated.
+        notes: what was done to the picture on the way, for the user.
+        frame: where the picture lies in the operator's image.
+        task: whose measurement it is.
+    """
+
+    measurement: Measurement
+    original: Tensor | None
+    notes: tuple[str, ...]
+    frame: Frame
+    task: Task
+
+    def crop(self, images: Tensor) -> Tensor:
+        """What is wanted (..., H, W) of images restored from the measurement."""
+        return self.frame.crop(images)
+
+    @property
+    def degraded(self) -> Tensor:
+        """The measurement as a picture (C, H, W) of the wanted size, as its task shows it."""
+        return self.crop(self.task.kind.look(self.measurement.y[0], self.measurement.operator))
+
+
+def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None = None, seed: int = 0) -> Problem:
+    """The measurement that a picture is, or (``task.simulate``) that is made of it.
+
+    A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
+    clean picture, or what was measured. A larger one is left as it is, for a prior in tiles (``prior_for``).
+
+    Args:
+        picture: (C, H, W) in [0, 1], C = 1 or 3.
+        prior_shape: (C, H, W) of the images the prior describes.
+        mask: (1 or 3, H, W) of the picture's size, bright (≥ 0.5) where to fill; for tasks that take one.
+        seed: decides the simulated noise and the simulated mask (half of the pixels), on any device alike.
+
+    Raises:
+        ImageError: a picture or mask of a size that cannot be used.
+        ValueError: a mask that is missing or not wanted; a factor that is too large or, with ``task.fit``, does
+            not divide the prior's size.
+    """
+    kind = task.kind
+    if mask is not None and not kind.takes_mask:
+        raise ValueError(f"a mask is for {MASKED}: got one for {task.name}")
+    if kind.takes_mask and mask is None and not task.simulate:
+        raise ValueError(f"{task.name} needs a mask whose white marks what to fill (--mask)")
+    if mask is not None and mask.shape[1:] != picture.shape[1:]:
+        raise ImageError(f"the mask must have the picture's size, {_size(picture)}: got {_size(mask)}")
+    channels, height, width = prior_shape
+    f = 1 if task.simulate else kind.factor
+    notes: list[str] = []
+    if task.fit:
+        kind.check_fit(prior_shape)
+        if tuple(picture.shape[1:]) != (height // f, width // f):
+            size = _size(picture)
+            picture = fit_to(picture, height // f, width // f, shrink=task.simulate)
+            mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
+            how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
+            notes.append(f"{how}, from {size} to {_size(picture)}")
+    frame = _frame(task, picture, prior_shape)
+    picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
+    padded = frame.shrunk(f).pad(picture)
+    if frame.pads:
+        notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
+    notes += note
+    known = None
+    if kind.takes_mask:
+        rows, columns = picture.shape[1:]
+        known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
+    operator = kind.operator((channels, frame.rows, frame.columns), known)
+    sigma = task.sigma or 0.0
+    if not task.simulate:
+        measurement = Measurement(kind.measured(padded, operator), operator, sigma)
+        return Problem(measurement, None, tuple(notes), frame, task)
+    noise = NoiseSource([derived_seed(seed, "noise")])
+    return Problem(simulate(padded[None], operator, sigma, noise=noise), picture, tuple(notes), frame, task)
+
+
+def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
+    """Of the restored picture in one that the prior, in tiles, and the operator can take."""
+    kind = task.kind
+    scale = 1 if task.simulate else kind.factor
+    height, width = picture.shape[1] * scale, picture.shape[2] * scale
+    kind.check_size(height, width, _size(picture))
+    frame = Frame.around(height, width, prior_shape[1:], kind.multiple)
+    if frame.rows * frame.columns > MOST_PIXELS:
+        raise ValueError(
+            f"factor must leave at most {MOST_PIXELS} pixels to restore: got {kind.factor} for {_size(picture)}"
+        )
+    return frame
+
+
+def with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
+    """The picture in so many channels, 1 or 3, and what is to be said of that."""
+    if len(picture) == channels:
+        return picture, []
+    if len(picture) == 1:
+        return picture.expand(channels, -1, -1).clone(), []
+    coloured = float((picture - picture.mean(dim=0)).abs().max()) > 2 / 255  # JPEG's rounding is not colour
+    notes = ["has colour; its channels' mean is used"] if coloured else []
+    return picture.mean(dim=0, keepdim=True), notes
+
+
+def fit_to(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:
+    """The centre of the picture, cropped to the wanted shape and, with ``shrink``, resampled to its size.
+
+    Raises:
+        ImageError: the picture is smaller.
+    """
+    rows, columns = picture.shape[1:]
+    if rows < height or columns < width:
+        raise ImageError(f"the picture is too small to fit: {_size(picture)} where {width}×{height} is needed")
+    scale = min(rows / height, columns / width) if shrink else 1
+    high, wide = round(height * scale), round(width * scale)
+    top, left = (rows - high) // 2, (columns - wide) // 2
+    crop = picture[:, top : top + high, left : left + wide]
+    if not shrink or (high, wide) == (height, width):
+        return crop
+    return functional.interpolate(crop[None], (height, width), mode="bicubic", antialias=True)[0].clamp(0, 1)
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[2]}×{picture.shape[1]}"

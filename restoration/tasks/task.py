@@ -1,0 +1,54 @@
+"""A task by name, with what it needs to know: what ``restore --task`` and the benchmarks' ``--tasks`` become."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from restoration.tasks.kind import Kind
+from restoration.tasks.registry import kind_of
+
+LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
+
+
+@dataclass(frozen=True)
+class Task:
+    """A degradation by name, with what it needs to know.
+
+    Args:
+        name: one of ``TASKS``, or "sr" with any other factor.
+        sigma: standard deviation of the measurement's noise, [0, 1] units; needed for "denoise".
+        simulate: pictures are clean and get degraded first.
+        fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
+
+    Raises:
+        ValueError: an unknown name, or a sigma that is missing, negative or not finite.
+    """
+
+    name: str
+    sigma: float | None = None
+    simulate: bool = False
+    fit: bool = False
+
+    def __post_init__(self) -> None:
+        kind = kind_of(self.name)
+        if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma >= 0):
+            raise ValueError(f"sigma must be finite and ≥ 0: got {self.sigma}")
+        if self.sigma is not None and self.sigma > LARGEST_SIGMA:
+            raise ValueError(
+                f"sigma is in [0, 1] units: got {self.sigma:g}; on a scale of 255 that is {self.sigma / 255:.3g}"
+            )
+        if kind.needs_sigma and not self.sigma:
+            raise ValueError(
+                f"{self.name} needs sigma > 0, the noise's standard deviation in [0, 1] units (--sigma)"
+            )
+
+    @property
+    def kind(self) -> Kind:
+        """What the task's own file says of it."""
+        return kind_of(self.name)
+
+    @property
+    def factor(self) -> int:
+        """How many times smaller than the restored picture the measured one is, per side."""
+        return self.kind.factor
