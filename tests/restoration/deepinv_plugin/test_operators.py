@@ -238,3 +238,67 @@ def test_ours_come_back_as_they_were() -> None:
     back: SVDOperator = from_physics(as_physics(ours))
     assert type(back) is SuperResolution
     assert back is not ours
+
+
+@pytest.mark.parametrize(
+    ("several", "shape"),
+    [
+        ([MRI(mask(8, 6, seed=i)) for i in range(3)], (2, 8, 6)),
+        ([MRI(mask(8, 6, seed=i)) for i in range(3)], (1, 8, 6)),
+        ([SinglePixelCamera(20, (2, 8, 8), ordering=o) for o in ("sequency", "zig_zag")], (2, 8, 8)),
+        ([SinglePixelCamera(20, (2, 8, 6), fast=False) for _ in range(2)], (2, 8, 6)),
+        ([Flipped(), DecomposablePhysics(mask=mask(1, 2, 3, 4), img_size=(2, 3, 4))], (2, 3, 4)),
+    ],
+    ids=["mri, complex", "mri, real", "single pixel", "single pixel, dense", "physics of two kinds"],
+)
+def test_operators_of_several_physics_are_stacked(several: list[Physics], shape: tuple[int, int, int]) -> None:
+    operators = [from_physics(one, shape) for one in several]
+    if operators[0].measurement_shape != operators[1].measurement_shape:
+        with pytest.raises(ValueError, match="same measurement_shape"):
+            SVDOperator.stack(operators)
+        return
+    stacked, x = SVDOperator.stack(operators), uniform(len(operators), *shape, seed=1)
+    for i, operator in enumerate(operators):
+        # float32 transforms of one image and of several may differ in their order of summation
+        torch.testing.assert_close(stacked(x)[i : i + 1], operator(x[i : i + 1]), atol=1e-5, rtol=0)
+        assert stacked.take(i).fingerprint() == operator.fingerprint()
+
+
+def test_a_batch_of_masks_is_taken_apart_into_the_operators_made_alone() -> None:
+    masks = mask(3, 1, 8, 6)
+    batch = from_physics(MRI(masks), (2, 8, 6))
+    for i in range(3):
+        assert batch.take(i).fingerprint() == from_physics(MRI(masks[i]), (2, 8, 6)).fingerprint()
+
+
+def test_physics_that_differ_in_their_bases_alone_have_two_fingerprints() -> None:
+    class Mirrored(Flipped):
+        def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flip(-1)
+
+        def V(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flip(-1)
+
+    assert from_physics(Mirrored()).fingerprint() != from_physics(Flipped()).fingerprint()
+
+
+class Rotated(DecomposablePhysics):
+    """A physics whose basis is a plain attribute."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(mask=torch.ones(1, 1, 2, 2), img_size=(1, 2, 2))
+        self.basis = torch.linalg.qr(uniform(4, 4, seed=seed)).Q
+
+    def V_adjoint(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ self.basis.to(x)).view_as(x)
+
+    def V(self, x: torch.Tensor) -> torch.Tensor:
+        return (x.flatten(1) @ self.basis.to(x).mT).view_as(x)
+
+
+def test_bases_that_are_plain_attributes_become_buffers() -> None:
+    operator, other = from_physics(Rotated(0)), from_physics(Rotated(1))
+    assert "bases.basis" in operator.state_dict()
+    assert operator.fingerprint() != other.fingerprint()
+    stacked, x = SVDOperator.stack([operator, other]), uniform(2, 1, 2, 2)
+    assert stacked.Vt(x)[1:].equal(other.Vt(x[1:]))
