@@ -75,9 +75,15 @@ class NestedState(Run):
                 facts: dict[str, Any] = json.loads(metadata["state"])
                 tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             state = _built(cls, facts, tensors, device)
-        except (SafetensorError, KeyError, TypeError, IndexError, RecursionError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a state file, or is damaged: {error}") from None
-        except _DamagedError as error:
+        except (
+            _DamagedError,
+            SafetensorError,
+            KeyError,
+            TypeError,
+            IndexError,
+            RecursionError,
+            json.JSONDecodeError,
+        ) as error:
             raise ValueError(f"{path} is not a state file, or is damaged: {error}") from None
         if configuration is not None:
             state.refuse_other(*configuration)

@@ -9,6 +9,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from restoration.evaluate import evaluate
 from solvers import NoiseSchedule, Prior, Question, identity_of
 
 Shape = tuple[int, int, int]
@@ -92,11 +93,7 @@ class TiledPrior:
 
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k, or (B,) levels; a function of them alone."""
-        windows = self.split(Question(x_k, k))
-        for i in range(len(windows)):
-            question = windows.question(i)
-            windows.answer(i, self.prior.denoise(question.x, question.k))
-        return windows.x0
+        return evaluate(self, Question(x_k, k), lambda: None)
 
     def split(self, question: Question) -> Windows:
         """One question as questions of the prior's own size, to be answered in any order and put together.

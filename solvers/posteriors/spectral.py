@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from degradations import Measurement
-from solvers.fingerprint import fingerprint
+from solvers.fingerprint import fingerprint, fingerprints
 from solvers.noise import NoiseSource
 from solvers.prior import Prior
 from solvers.question import InnerRun, Sampler
@@ -31,6 +31,10 @@ class Spectral(Sampler):
         prior: the denoiser.
         measurement: what was measured, in the prior's [-1, 1] units (``Measurement.in_model_units()``).
         settings: the sampler's own; None means its defaults.
+
+    Attributes:
+        ybar: ȳ, (B, C, H, W) float32, 0 on the null space.
+        nu: the distinct ν, float64 on the CPU, for tables that :meth:`look_up` spreads over components.
 
     Raises:
         ValueError: a measurement of images of another shape than the prior's.
@@ -84,11 +88,11 @@ class Spectral(Sampler):
         self.prior = prior
         self.measurement = measurement
         self.settings = settings
-        self._ybar = measurement.operator.whiten(measurement.y).float()
+        self.ybar = measurement.operator.whiten(measurement.y).float()
         # Singular values repeat: coefficients are computed once a distinct (σ_y, s), in float64, and looked up.
         s, which = torch.unique(measurement.operator.singular_values, return_inverse=True)
         s, sigma = s.double().cpu(), torch.as_tensor(measurement.sigma, dtype=torch.float64).cpu().reshape(-1, 1)
-        self._nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf).flatten()
+        self.nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf).flatten()
         rows = torch.arange(len(sigma), device=which.device).reshape(-1, 1, 1, 1) * len(s)
         self._which = (which + rows).int()
 
@@ -111,10 +115,10 @@ class Spectral(Sampler):
         Source: DDRM, equation 7, with mean 0 where y says nothing.
         """
         sigma = self.schedule.sigma(k)
-        heard = (self._nu <= sigma).double()
-        spread = (sigma**2 - heard * torch.where(heard > 0, self._nu, 0) ** 2).clamp(min=0).sqrt()
+        heard = (self.nu <= sigma).double()
+        spread = (sigma**2 - heard * torch.where(heard > 0, self.nu, 0) ** 2).clamp(min=0).sqrt()
         mean, scale = self.look_up(heard, spread)
-        z = mean * self._ybar + scale * noise.normal(self._ybar.shape)
+        z = mean * self.ybar + scale * noise.normal(self.ybar.shape)
         return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k))
 
     @torch.no_grad()
@@ -135,9 +139,9 @@ class Spectral(Sampler):
         With r² = max(mean((ȳ − ẑ₀)² − ν²), 0), the estimate's own error on the range, the range component
         becomes ẑ₀ + r²/(r² + ν²)(ȳ − ẑ₀); for ν = 0 that is ȳ.
         """
-        known = self._nu.isfinite().double()
-        is_known, variance = self.look_up(known, torch.where(known > 0, self._nu, 0) ** 2)
-        residual = is_known * (self._ybar - self.measurement.operator.Vt(x0))
+        known = self.nu.isfinite().double()
+        is_known, variance = self.look_up(known, torch.where(known > 0, self.nu, 0) ** 2)
+        residual = is_known * (self.ybar - self.measurement.operator.Vt(x0))
         excess = (residual**2 - is_known * variance).sum(dim=(1, 2, 3), keepdim=True)
         count = is_known.expand_as(x0).sum(dim=(1, 2, 3), keepdim=True)
         r2 = (excess / count.clamp(min=1)).clamp(min=0)
@@ -146,19 +150,9 @@ class Spectral(Sampler):
 
     def look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
         """Each table's values for the distinct ν of ``nu`` as values for components, in the state's dtype."""
-        values = torch.stack(tables).to(self._ybar.device, self._ybar.dtype)
+        values = torch.stack(tables).to(self.ybar.device, self.ybar.dtype)
         chosen = values.index_select(1, self._which.flatten())  # several times faster than values[:, which]
         return chosen.view(len(tables), *self._which.shape).unbind()
-
-    @property
-    def nu(self) -> Tensor:
-        """The distinct ν, float64 on the CPU: σ_y/s, ∞ on the null space."""
-        return self._nu
-
-    @property
-    def ybar(self) -> Tensor:
-        """ȳ = S⁻¹Uᵀy, (B, C, H, W) float32, 0 on the null space."""
-        return self._ybar
 
     def take(self, index: int) -> Self:
         """The sampler of one image of the batch."""
@@ -170,5 +164,5 @@ class Spectral(Sampler):
 
     def identities(self) -> tuple[str, ...]:
         """The fingerprint of every image's own sampler."""
-        name, settings = type(self).__name__, self.settings
-        return tuple(fingerprint(name, self.prior, told, settings) for told in self.measurement.fingerprints())
+        own = [(told, self.settings) for told in self.measurement.fingerprints()]
+        return fingerprints(type(self).__name__, self.prior, own)
