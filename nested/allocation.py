@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solvers.schedule import outer_levels
+
 
 def uniform(outer: int, inner: int) -> tuple[int, ...]:
     """The same number of inner steps for every outer step: ``uniform(3, 10)`` is (10, 10, 10)."""
     if outer != int(outer) or inner != int(inner) or outer < 1 or inner < 1:
         raise ValueError(f"outer and inner must be whole numbers of at least 1: got {outer} and {inner}")
     return (int(inner),) * int(outer)
-
-
-def outer_levels(K: int, outer: int) -> tuple[int, ...]:
-    """The noise levels K·(N−i)/N, rounded, from which the N = ``outer`` inner runs start, and 0."""
-    if not 1 <= outer <= K:
-        raise ValueError(f"allocation must have from 1 to {K} outer steps: got {outer}")
-    return tuple(round(K * (outer - i) / outer) for i in range(outer + 1))
 
 
 def checked(allocation: Sequence[int], K: int) -> tuple[int, ...]:

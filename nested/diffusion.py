@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nested.allocation import checked, outer_levels
+from nested.allocation import checked_rest
 from nested.run import Run
 from nested.state import NestedState
-from solvers import InnerRun, NoiseSource, Posterior, Question, ddim_update
+from solvers import InnerRun, NoiseSource, Posterior, Question
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,8 @@ class NestedDiffusion:
     def __init__(self, inner: Posterior, allocation: Sequence[int]) -> None:
         self.inner = inner
         self.schedule = inner.schedule
-        self.allocation = checked(allocation, self.schedule.K)
-        self.levels = outer_levels(self.schedule.K, len(self.allocation))
+        self.levels = inner.starts(allocation)
+        self.allocation = checked_rest(allocation, self.levels)
         self.total_nfe = sum(self.allocation)
         self.configuration = self.allocation, inner.identities()
 
@@ -114,8 +114,8 @@ class NestedDiffusion:
         spent, step = run.spent + 1, run.inner_step + 1
         complete = not inner.levels
         if complete:
-            alpha_bar, alpha_bar_next = (self.schedule.alpha_bar(k) for k in run.levels[outer : outer + 2])
-            moved = ddim_update(run.x_k, estimate, alpha_bar, alpha_bar_next)
+            k, k_next = run.levels[outer : outer + 2]
+            moved = self.inner.restart(run.x_k, estimate, k, k_next, noise)
             after = replace(
                 run, x_k=moved, outer_step=outer + 1, nfe=spent, noise=noise.state(), inner=None, x0=estimate
             )

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nested.allocation import checked, outer_levels
+from nested.allocation import checked
+from solvers.schedule import outer_levels
 
 SPACINGS = ("nested", "leading", "trailing", "linspace")
 

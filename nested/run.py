@@ -9,8 +9,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from nested.allocation import checked_rest, outer_levels
+from nested.allocation import checked_rest
 from solvers import InnerRun, NoiseSource
+from solvers.schedule import outer_levels
 
 OTHER_RUN = (
     "this is the state of another run (prior, measurement, solver settings or allocation differ); "

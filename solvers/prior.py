@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -50,6 +50,20 @@ class Prior(Protocol):
             k: the noise level of all images, 1 … K, or one an image: (B,) whole numbers.
         """
         ...
+
+
+@runtime_checkable
+class MeasuredPrior(Protocol):
+    """A prior that knows how wrong it is; samplers can do without."""
+
+    def rmse(self, k: int) -> float | None:
+        """x̂₀'s root mean squared error at level k, on the [-1, 1] scale; None where it was not measured."""
+        ...
+
+
+def rmse_of(prior: Prior, k: int) -> float | None:
+    """A prior's RMSE at level k, on the [-1, 1] scale; None where it is not known."""
+    return prior.rmse(k) if isinstance(prior, MeasuredPrior) else None
 
 
 def identity_of(prior: Prior) -> str:

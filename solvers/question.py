@@ -12,7 +12,8 @@ from torch import Tensor
 
 from solvers.noise import NoiseSource
 from solvers.prior import Prior
-from solvers.schedule import NoiseSchedule
+from solvers.schedule import NoiseSchedule, outer_levels
+from solvers.update import ddim_update
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,10 @@ class Posterior(Protocol):
         """x_k (B, C, H, W), where a run from level k starts."""
         ...
 
+    def starts(self, allocation: Sequence[int]) -> tuple[int, ...]:
+        """The falling levels from which inner runs of so many evaluations start, and 0."""
+        ...
+
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks."""
         ...
@@ -95,6 +100,10 @@ class Posterior(Protocol):
 
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
         """The run one evaluation on, given the prior's x̂₀, and the estimate to show: x̂₀, at the end x₀."""
+        ...
+
+    def restart(self, x_k: Tensor, x0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
+        """Where the inner run from level k_next starts, after the one from x_k at level k has ended at x₀."""
         ...
 
     def preview(self, x0: Tensor) -> Tensor:
@@ -124,6 +133,10 @@ class Sampler:
         """The prior's noise levels."""
         return self.prior.schedule
 
+    def starts(self, allocation: Sequence[int]) -> tuple[int, ...]:
+        """K·(N−i)/N, rounded, for the N inner runs, and 0."""
+        return outer_levels(self.schedule.K, len(allocation))
+
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks, evenly spaced in k."""
         return self.schedule.steps(k, n)
@@ -142,6 +155,10 @@ class Sampler:
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
         """The run one evaluation on, and the estimate to show: x̂₀, at the end x₀."""
         raise NotImplementedError
+
+    def restart(self, x_k: Tensor, x0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
+        """DDIM's step from x_k to level k_next with η = 0: nested diffusion's own outer step."""
+        return ddim_update(x_k, x0, self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next))
 
     def sample(self, x_k: Tensor, k: int, n: int, noise: NoiseSource) -> Iterator[Tensor]:
         """x̂₀ after each of n evaluations from x_k at level k; the last is x₀."""

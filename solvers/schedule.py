@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Spacing = Literal["linspace", "log", "ddrm"]
-LOWEST_SIGMA = 0.02
-"""Where ``"log"`` ends: a ten-thousandth of the pictures' variance, on the [-1, 1] scale."""
+Spacing = Literal["linspace", "log", "power", "ddrm"]
+LOWEST_SIGMA = 0.01
+"""Where ``"log"`` and ``"power"`` end, on the [-1, 1] scale: about a grey level of 8-bit pictures."""
+KARRAS_POWER = 7.0
 
 
 class NoiseSchedule:
@@ -120,20 +121,40 @@ class NoiseSchedule:
             raise ValueError(f"a run from noise level {k} takes 1 to {k} steps: got {n}")
         if spacing == "ddrm":
             return tuple(t + 1 for t in reversed(range(0, k, k // n)))
-        if spacing == "log":
-            return self._geometric(k, n)
+        if spacing in ("log", "power"):
+            power = math.inf if spacing == "log" else KARRAS_POWER
+            return self.between(k, LOWEST_SIGMA, [1] * n, power)
         if spacing != "linspace":
-            raise ValueError(f"spacing must be 'linspace', 'log' or 'ddrm': got {spacing!r}")
+            raise ValueError(f"spacing must be 'linspace', 'log', 'power' or 'ddrm': got {spacing!r}")
         return tuple(int(level) for level in np.rint(np.linspace(k, 1, n)))
 
-    def _geometric(self, k: int, n: int) -> tuple[int, ...]:
-        """n different levels from k down, as even in log σ as whole levels allow."""
-        sigma = self.sigma(k)
-        wanted = np.geomspace(sigma, min(LOWEST_SIGMA, sigma), n)
+    def between(self, k: int, lowest: float, rooms: Sequence[int], power: float = math.inf) -> tuple[int, ...]:
+        """Falling levels from k towards the one of σ = ``lowest``, as even in σ^(1/power) as whole levels allow.
+
+        Args:
+            k: the first, and the highest.
+            lowest: σ of the last, on the [-1, 1] scale; k's own where that is lower.
+            rooms: one a level: that level is at least so high, and 1 above the next.
+            power: ∞ is even in log σ.
+        """
+        sigma, n = self.sigma(k), len(rooms)
+        lowest, shares = min(lowest, sigma), np.linspace(0, 1, n)
+        if math.isinf(power):
+            wanted = sigma ** (1 - shares) * lowest**shares
+        else:
+            wanted = (sigma ** (1 / power) * (1 - shares) + lowest ** (1 / power) * shares) ** power
         levels = np.rint(self.level(torch.as_tensor(wanted)).numpy()).astype(int)
         levels[0] = k
         for i in range(1, n):  # no level twice, from above …
             levels[i] = min(levels[i], levels[i - 1] - 1)
+        below = 0
         for i in reversed(range(n)):  # … and room for those below
-            levels[i] = max(levels[i], n - i)
+            below = levels[i] = max(levels[i], rooms[i], below + 1)
         return tuple(int(level) for level in levels)
+
+
+def outer_levels(K: int, outer: int) -> tuple[int, ...]:
+    """The noise levels K·(N−i)/N, rounded, from which the N = ``outer`` inner runs start, and 0."""
+    if not 1 <= outer <= K:
+        raise ValueError(f"allocation must have from 1 to {K} outer steps: got {outer}")
+    return tuple(round(K * (outer - i) / outer) for i in range(outer + 1))

@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.comparison.deepinv_samplers import denoiser_of, told
 from benchmarks.markdown import markdown
 from degradations import Inpainting, Measurement
-from nested.allocation import outer_levels
+from solvers.schedule import outer_levels
 from restoration.priors import GaussianPrior
 from restoration.restorer import Restorer
 from solvers import DDRM, NoiseSchedule

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from diffusers.models.attention_processor import Attention
@@ -70,6 +71,7 @@ class DiffusionPrior:
         self.name = name
         self.crops = crops
         self.calibration: Calibration | None = None
+        self.errors: dict[int, float] = {}
         self.weights_sha256 = weights_sha256 or _sha256(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -83,6 +85,14 @@ class DiffusionPrior:
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers."""
         return f"{self.weights_sha256} {self.prediction} {self.network.dtype} {self.class_label}"
+
+    def rmse(self, k: int) -> float | None:
+        """x̂₀'s RMSE at level k, [-1, 1] units, between measured levels as even in log k; None where none was."""
+        if not self.errors:
+            return None
+        levels = sorted(self.errors)
+        logs = np.log([self.errors[level] for level in levels])
+        return float(np.exp(np.interp(np.log(k), np.log(levels), logs)))
 
     @torch.no_grad()
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
@@ -169,7 +179,9 @@ class DiffusionPrior:
             )
         told = json.dumps([settings, scheduler], sort_keys=True)
         digest = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
-        return cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label, _crops(folder))
+        prior = cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label, _crops(folder))
+        prior.errors = _errors(folder)
+        return prior
 
 
 def _crops(folder: Path) -> bool | None:
@@ -177,6 +189,13 @@ def _crops(folder: Path) -> bool | None:
     told = folder / FACTS
     crops = read_json(told).get("crop") if told.is_file() else None
     return crops if isinstance(crops, bool) else None
+
+
+def _errors(folder: Path) -> dict[int, float]:
+    """RMSE by level, [-1, 1] units, as ``restore-train`` measured it on held-out pictures."""
+    told = folder / FACTS
+    table = read_json(told).get("by_level", {}) if told.is_file() else {}
+    return {int(k): 2 * float(v[1]) for k, v in table.items()}
 
 
 def check_class_label(class_label: int | None, classes: int | None) -> None:

@@ -52,6 +52,11 @@ class GaussianPrior:
         """SHA-256 of mean and covariance."""
         return self._digest
 
+    def rmse(self, k: int) -> float:
+        """x̂₀'s RMSE at level k, exact, on the [-1, 1] scale."""
+        variance = self.schedule.sigma(k) ** 2
+        return float((self._variances * variance / (self._variances + variance)).mean().sqrt())
+
     @torch.no_grad()
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         """E[x₀ | x_k] = μ + √ᾱ Σ (ᾱ Σ + (1−ᾱ) I)⁻¹ (x_k − √ᾱ μ), computed in float64, in x_k's dtype."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from restoration.evaluate import evaluate
 from solvers import NoiseSchedule, Prior, Question, identity_of
+from solvers.prior import rmse_of
 
 Shape = tuple[int, int, int]
 TILE_BATCH = 16
@@ -81,6 +82,10 @@ class TiledPrior:
     def calibration(self) -> object:
         """The prior's, where it was calibrated; else None."""
         return getattr(self.prior, "calibration", None)
+
+    def rmse(self, k: int) -> float | None:
+        """The prior's own."""
+        return rmse_of(self.prior, k)
 
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers: the tile batch is no part of it."""

@@ -3,32 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from degradations import Measurement
 from solvers.noise import NoiseSource
 from solvers.posteriors.spectral import Spectral
+from solvers.prior import Prior, rmse_of
 from solvers.schedule import Spacing
+
+Aim = Literal["natural", "faithful"]
+START = {"natural": 8.5, "faithful": 2.6}
+"""σ at which a run begins where something is not measured: above, pictures are lost in noise whatever is known."""
+LOST = 20.0
+"""ν beyond which a component counts as not measured: pictures reach from -1 to 1."""
+FALL = 0.01
+"""Outer steps restart at levels that fall, evenly in log σ, towards this share of the first one's σ."""
 
 
 class FIRE(Spectral):
     """Samples by iterative colored renoising, one spectral component at a time.
 
-    DDRM adds noise of variance σ'² to an x̂₀ that has an error of variance v of its own, so that the network meets
-    more noise than it is told. Here what is known is combined first, and only the rest is added:
+    From noise σ to σ', with ẑ₀ the network's estimate, v its error's variance and e = (z − ẑ₀)/σ:
 
-    =====================  ==========================================================================
-    ν ≤ σ, or null space   m = ẑ₀ + v/(v + ν²) (ȳ − ẑ₀), then m + √max(σ'² − v ν²/(v + ν²), 0) ξ
-    ν > σ                  ẑ₀ + √(1−η²) σ' (z − ẑ₀)/σ + η σ' ξ: z holds y already
-    =====================  ==========================================================================
+    ======================  ================================================================
+    null space              ẑ₀ + √max(σ'² − λ v, 0) (r e + √(1−r²) ξ)
+    ν ≤ σ'                  ȳ + √(σ'² − ν²) (r e + √(1−r²) ξ)
+    σ' < ν ≤ σ              ẑ₀ + σ' (q (ȳ − ẑ₀)/ν + √(1−q²) ξ): ȳ is the state at noise ν
+    σ < ν                   ẑ₀ + σ' (q e + √(1−q²) ξ): the state holds ȳ already
+    σ' = 0, ν ≤ σ           ȳ + β (ẑ₀ − ȳ), β as in :meth:`landing`; ȳ itself where ν = 0
+    σ' = 0, else            ẑ₀
+    ======================  ================================================================
 
-    v is the estimate's own error: the mean of (ȳ − ẑ₀)² − ν² over components with ν ≤ σ, an image, at most σ².
-    With a noiseless measurement the last step returns ȳ exactly.
+    - **natural** draws a sample: λ = 0, and r = σ'/σ, q = σ'/min(σ, ν), the reverse diffusion's own noise.
+    - **faithful** goes for the nearest picture: λ = 1, r = 0, so that the network never meets more noise than it is
+      told; q = 1. Where everything is measured it is deterministic: its samples do not differ.
+
+    A run begins where it has something to learn: at the level of ν where everything is equally measured, else at
+    ``START``. v is the prior's own RMSE at the level, squared, or without one the mean of (ȳ − ẑ₀)² − ν² over
+    components with ν ≤ σ, an image. More in docs/samplers.md.
 
     Source: Bendel, Shastri, Ahmad and Schniter, *Solving Inverse Problems using Diffusion with Iterative Colored
-    Renoising*, 2025, whose linear step is elementwise in this basis; v from the residual is ours.
+    Renoising*, 2025, for λ = 1 on the null space; the other rows, where its data step loses, are ours.
     """
 
     @dataclass(frozen=True)
@@ -36,37 +56,134 @@ class FIRE(Spectral):
         """FIRE's choices.
 
         Args:
-            eta: stochasticity where the measurement is noisier than the step, 0 … 1.
+            aim: ``"natural"`` or ``"faithful"``.
             grid: how the levels of a run are spread.
         """
 
-        eta: float = 0.0
+        aim: Aim = "natural"
         grid: Spacing = field(default="log", kw_only=True)
 
         def __post_init__(self) -> None:
             Spectral.Settings.__post_init__(self)
-            if not 0 <= self.eta <= 1:
-                raise ValueError(f"eta must be from 0 to 1: got {self.eta}")
+            if self.aim not in get_args(Aim):
+                raise ValueError(f"aim must be {' or '.join(get_args(Aim))}: got {self.aim!r}")
 
     settings: FIRE.Settings
 
+    def __init__(self, prior: Prior, measurement: Measurement, settings: Any = None) -> None:
+        super().__init__(prior, measurement, settings)
+        self._null = self.nu > LOST
+        self._nu = torch.where(self._null, 0, self.nu)
+        # The whole level nearest to ν, 0 for ν = 0 and K + 1 on the null space: ȳ is the state there.
+        known = ~self._null & (self.nu > 0)
+        self._level = torch.where(self._null, self.schedule.K + 1, 0).double()
+        self._level[known] = self.schedule.level(self.nu[known]).round()
+
+    def starts(self, allocation: Sequence[int]) -> tuple[int, ...]:
+        """Levels even in log σ, from where the run begins, not below the noise of what is partly measured."""
+        noisiest = float(self._nu.max())
+        everything = not bool(self._null.any())
+        alike = everything and float(self._nu.min()) == noisiest > 0
+        sigma = noisiest if alike else max(START[self.settings.aim], noisiest)
+        k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
+        first = self.schedule.sigma(min(k, self.schedule.K))
+        lowest = max(first * FALL, 0 if alike else noisiest)
+        n = len(allocation)
+        levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)
+        return (*levels, 0)
+
+    def initial(self, k: int, noise: NoiseSource) -> Tensor:
+        """x_k ~ q(x_k | y), (B, C, H, W), as in the base class, with ȳ itself where ν's level is k."""
+        return self._initial(self._level <= k, k, noise)
+
     def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """z' as in the table above."""
-        sigma, sigma_next, eta = self.schedule.sigma(k), self.schedule.sigma(k_next), self.settings.eta
-        null = self.nu.isinf()
-        heard = (self.nu <= sigma) & ~null
-        is_heard, is_null, variance = self.look_up(
-            heard.double(), null.double(), torch.where(heard, self.nu, 0) ** 2
-        )
-        residual = is_heard * (self.ybar - z0)
-        count = is_heard.expand_as(z0).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
-        v = ((residual**2 - is_heard * variance).sum(dim=(1, 2, 3), keepdim=True) / count).clamp(0, sigma**2)
-        gain = torch.where(variance > 0, v / (v + variance).clamp(min=torch.finfo(v.dtype).tiny), 1)
-        m = z0 + gain * residual
         if not k_next:
-            return m
-        added = (sigma_next**2 - is_heard * gain * variance - is_null * v).clamp(min=0).sqrt()
-        ours = is_heard + is_null
-        kept = (1 - ours) * (math.sqrt(1 - eta**2) * sigma_next / sigma)
-        spread = ours * added + (1 - ours) * (eta * sigma_next)
-        return m.addcmul_(kept, z - z0).addcmul_(spread, noise.normal(z.shape))
+            return self.landing(z, z0, k)
+        sigma, sigma_next = self.schedule.sigma(k), self.schedule.sigma(k_next)
+        natural = self.settings.aim == "natural"
+        old = sigma_next / sigma if natural else 0.0  # r of the table
+        toward, fresh = self._from_measurement(k, k_next)
+        heard, carried = self._level <= k_next, (self._level > k) & ~self._null
+        share = sigma_next / sigma if natural else 1.0  # q of the table, where the state holds ȳ
+        keep = torch.where(heard, fresh * old, 0) / sigma
+        fresh = torch.where(heard, fresh * math.sqrt(1 - old**2), fresh)
+        keep = torch.where(carried, sigma_next * share / sigma, keep)
+        fresh = torch.where(carried, sigma_next * math.sqrt(1 - share**2), fresh)
+        toward, keep, fresh, is_null = self.look_up(toward, keep, fresh, self._null.double())
+        free = self._free(z0, k, sigma_next)
+        keep = keep + is_null * (free * (old / sigma))
+        fresh = fresh + is_null * (free * math.sqrt(1 - old**2))
+        moved = z0 + toward * (self.ybar - z0)
+        return moved.addcmul_(keep, z - z0).addcmul_(fresh, noise.normal(z.shape))
+
+    @torch.no_grad()
+    def restart(self, x_k: Tensor, x0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
+        """x₀ with new noise of level k_next, and ȳ as in a step wherever it is less noisy than level k.
+
+        DDIM's outer step takes x_k − x₀ for noise; from a low first level that holds much of a picture, which
+        this one has never seen.
+        """
+        if not k_next:
+            return x0
+        z0 = self.measurement.operator.Vt(x0)
+        toward, fresh = self._from_measurement(self.schedule.K, k_next)
+        free = torch.where(self._null, self.schedule.sigma(k_next), fresh)
+        toward, fresh = self.look_up(toward, free)
+        z = (z0 + toward * (self.ybar - z0)).addcmul_(fresh, noise.normal(z0.shape))
+        return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k_next))
+
+    def _from_measurement(self, k: int, k_next: int) -> tuple[Tensor, Tensor]:
+        """How far towards ȳ, and how much noise: where ν ≤ σ', and where σ' < ν ≤ σ; 0 elsewhere."""
+        sigma_next = self.schedule.sigma(k_next)
+        heard = self._level <= k_next
+        crossing = ~heard & (self._level <= k)
+        share = sigma_next / self._nu.clamp(min=sigma_next)
+        if self.settings.aim == "faithful":
+            share = torch.ones_like(share)
+        toward = heard + crossing * share * sigma_next / self._nu.clamp(min=sigma_next)
+        noisy = heard * (sigma_next**2 - self._nu**2).clamp(min=0).sqrt()
+        return toward, noisy + crossing * sigma_next * (1 - share**2).sqrt()
+
+    def landing(self, z: Tensor, z0: Tensor, k: int) -> Tensor:
+        """The end: ȳ + β (ẑ₀ − ȳ) where ν ≤ σ, ẑ₀ elsewhere.
+
+        With g the mean derivative of ẑ₀ by z, β = ν² (1 − g)/mean((ȳ − ẑ₀)²) has the least expected error (Stein,
+        1981), which is at most ν²: what was measured does not get worse. 1 − g is estimated as
+        mean((z − ẑ₀)²)/σ² and, where the prior's RMSE is known, as 1 − v/σ²: the lower one counts.
+        """
+        sigma = self.schedule.sigma(k)
+        heard = self._level <= k
+        is_heard, is_noisy, variance = self.look_up(
+            heard.double(), (heard & (self._nu > 0)).double(), torch.where(heard, self._nu, 0) ** 2
+        )
+        residual = self.ybar - z0
+        flat = _mean((z - z0) ** 2, is_noisy) / sigma**2
+        rmse = rmse_of(self.prior, k)
+        if rmse is not None:
+            flat = flat.clamp(max=max(1 - rmse**2 / sigma**2, 0))
+        away = _mean(residual**2, is_noisy).clamp(min=torch.finfo(z0.dtype).tiny)
+        beta = (variance * (flat / away)).clamp(0, 1)
+        return z0 + is_heard * (1 - beta) * residual
+
+    def told(self) -> object:
+        """The settings, and the prior's RMSE, which is no part of its fingerprint."""
+        return self.settings, [rmse_of(self.prior, k) for k in (1, 10, 100, self.schedule.K) if k <= self.schedule.K]
+
+    def _free(self, z0: Tensor, k: int, sigma_next: float) -> Tensor | float:
+        """√max(σ'² − λ v, 0) on the null space: a number, or (B, 1, 1, 1)."""
+        if self.settings.aim == "natural":
+            return sigma_next
+        sigma, rmse = self.schedule.sigma(k), rmse_of(self.prior, k)
+        if rmse is not None:
+            return math.sqrt(max(sigma_next**2 - min(rmse, sigma) ** 2, 0))
+        heard = self._level <= k
+        is_heard, variance = self.look_up(heard.double(), torch.where(heard, self._nu, 0) ** 2)
+        v = _mean((self.ybar - z0) ** 2 - variance, is_heard).clamp(0, sigma**2)
+        return (sigma_next**2 - v).clamp(min=0).sqrt()
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """The mean over components with weight 1 in ``where``, (B, 1, 1, 1); 0 where there are none."""
+    count = where.expand_as(values).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    return (where * values).sum(dim=(1, 2, 3), keepdim=True) / count

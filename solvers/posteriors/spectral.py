@@ -17,7 +17,7 @@ from solvers.prior import Prior
 from solvers.question import InnerRun, Sampler
 from solvers.schedule import Spacing
 
-GRIDS: tuple[Spacing, ...] = ("linspace", "log")
+GRIDS: tuple[Spacing, ...] = ("linspace", "log", "power")
 
 
 class Spectral(Sampler):
@@ -47,7 +47,8 @@ class Spectral(Sampler):
 
         Args:
             posterior: the sampler that they are of.
-            grid: how the levels of a run are spread, as in ``NoiseSchedule.steps``: ``"linspace"`` or ``"log"``.
+            grid: how the levels of a run are spread, as in ``NoiseSchedule.steps``: ``"linspace"``,
+                ``"log"`` or ``"power"``.
         """
 
         posterior: ClassVar[type[Spectral]]
@@ -55,7 +56,7 @@ class Spectral(Sampler):
 
         def __post_init__(self) -> None:
             if self.grid not in GRIDS:
-                raise ValueError(f"grid must be {' or '.join(GRIDS)}: got {self.grid!r}")
+                raise ValueError(f"grid must be one of {', '.join(GRIDS)}: got {self.grid!r}")
 
         def replaced(self, changed: Mapping[str, Any]) -> Self:
             """The settings with some of them changed, by name; TypeError for a name that is none of them."""
@@ -114,8 +115,11 @@ class Spectral(Sampler):
 
         Source: DDRM, equation 7, with mean 0 where y says nothing.
         """
-        sigma = self.schedule.sigma(k)
-        heard = (self.nu <= sigma).double()
+        return self._initial(self.nu <= self.schedule.sigma(k), k, noise)
+
+    def _initial(self, measured: Tensor, k: int, noise: NoiseSource) -> Tensor:
+        """As :meth:`initial`, where it is told of each distinct ν whether the measurement counts."""
+        sigma, heard = self.schedule.sigma(k), measured.double()
         spread = (sigma**2 - heard * torch.where(heard > 0, self.nu, 0) ** 2).clamp(min=0).sqrt()
         mean, scale = self.look_up(heard, spread)
         z = mean * self.ybar + scale * noise.normal(self.ybar.shape)
@@ -158,11 +162,15 @@ class Spectral(Sampler):
         """The sampler of one image of the batch."""
         return self.of(self.prior, self.measurement.take(index), self.settings)
 
+    def told(self) -> object:
+        """What decides its answers beside prior and measurement: the settings, and what a sampler adds to them."""
+        return self.settings
+
     def fingerprint(self) -> str:
         """SHA-256 of prior, schedule, measurement and settings."""
-        return fingerprint(type(self).__name__, self.prior, self.measurement.fingerprint(), self.settings)
+        return fingerprint(type(self).__name__, self.prior, self.measurement.fingerprint(), self.told())
 
     def identities(self) -> tuple[str, ...]:
         """The fingerprint of every image's own sampler."""
-        own = [(told, self.settings) for told in self.measurement.fingerprints()]
+        own = [(image, self.told()) for image in self.measurement.fingerprints()]
         return fingerprints(type(self).__name__, self.prior, own)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from degradations import SuperResolution, simulate
 from nested import Estimate, NestedDiffusion, NestedState, uniform
-from nested.allocation import outer_levels
+from solvers.schedule import outer_levels
 from solvers import DDIM, DDRM, NoiseSchedule, NoiseSource
 
 SHAPE = (3, 8, 8)

@@ -1,4 +1,4 @@
-"""DDRM, DDIM and their nested versions against the exact recursion on a Gaussian prior of correlated pixels.
+"""DDRM, FIRE, DiffPIR, DDIM and their nested versions against the exact recursion on a Gaussian prior of correlated pixels.
 
 With x₀ ~ N(μ, Σ) the denoiser is affine, so every step maps x to F x + g plus Gaussian noise of covariance C. The
 recursion below composes these maps in float64 from the explicit matrix of A and NumPy's SVD; it shares no code
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, SVDOperator
 from nested import NestedDiffusion
 from restoration.priors import GaussianPrior
-from solvers import DDIM, DDRM, NoiseSchedule, NoiseSource
+from solvers import DDIM, DDRM, FIRE, DiffPIR, NoiseSchedule, NoiseSource, Spectral
+from solvers.posteriors.fire import Aim
 
 Array = NDArray[np.float64]
 SHAPE = (3, 4, 4)
@@ -96,6 +97,18 @@ class ExactDDRM:
         return Affine(np.zeros((D, D)), root * self.V @ mean, root**2 * self.V @ np.diag(variance) @ self.V.T)
 
     def step(self, k: int, k_next: int) -> Affine:
+        a, b, c, d = self.coefficients(k, k_next)
+        gain, offset = denoiser(k)
+        root, root_next = np.sqrt(SCHEDULE.alpha_bar(k)), np.sqrt(SCHEDULE.alpha_bar(k_next))
+        to_image = root_next * self.V
+        return Affine(
+            to_image @ (a[:, None] * (self.V.T @ gain) + b[:, None] * self.V.T / root),
+            to_image @ (a * (self.V.T @ offset) + c),
+            to_image @ np.diag(d**2) @ to_image.T,
+        )
+
+    def coefficients(self, k: int, k_next: int) -> tuple[Array, Array, Array, Array]:
+        """z' = a ẑ₀ + b z + c + d ξ."""
         sigma, after, eta = SCHEDULE.sigma(k), SCHEDULE.sigma(k_next), self.eta
         a, b, c, d = (np.zeros(D) for _ in range(4))
         for j in range(D):
@@ -107,14 +120,60 @@ class ExactDDRM:
             pull = np.sqrt(1 - eta**2) * after / nu if after < nu else self.eta_b
             a[j], c[j] = 1 - pull, pull * self.y[j] / self.s[j]
             d[j] = eta * after if after < nu else np.sqrt(after**2 - self.eta_b**2 * nu**2)
-        gain, offset = denoiser(k)
-        root, root_next = np.sqrt(SCHEDULE.alpha_bar(k)), np.sqrt(SCHEDULE.alpha_bar(k_next))
-        to_image = root_next * self.V
-        return Affine(
-            to_image @ (a[:, None] * (self.V.T @ gain) + b[:, None] * self.V.T / root),
-            to_image @ (a * (self.V.T @ offset) + c),
-            to_image @ np.diag(d**2) @ to_image.T,
-        )
+        return a, b, c, d
+
+
+class ExactFIRE(ExactDDRM):
+    """The table of FIRE's step, for ν that the landing does not meet: 0, or above the last level's σ."""
+
+    def __init__(self, measurement: Measurement, natural: bool) -> None:
+        super().__init__(measurement, 0, 0)
+        self.natural = natural
+        sigmas = np.array([SCHEDULE.sigma(level) for level in range(1, SCHEDULE.K + 1)])
+        nu = np.where(self.s > 0, self.sigma_y / np.where(self.s > 0, self.s, 1), np.inf)
+        nearest = [1 + np.abs(np.log(sigmas) - np.log(max(one, 1e-9))).argmin() for one in np.where(nu < 99, nu, 99)]
+        self.nu, self.level = nu, np.where(nu == 0, 0, np.where(np.isfinite(nu), nearest, 999))
+
+    def start(self, k: int) -> Affine:
+        sigma, root = SCHEDULE.sigma(k), np.sqrt(SCHEDULE.alpha_bar(k))
+        heard = self.level <= k
+        mean = np.where(heard, self.y / np.where(self.s > 0, self.s, 1), 0)
+        variance = np.where(heard, np.maximum(sigma**2 - np.where(heard, self.nu, 0) ** 2, 0), sigma**2)
+        return Affine(np.zeros((D, D)), root * self.V @ mean, root**2 * self.V @ np.diag(variance) @ self.V.T)
+
+    def coefficients(self, k: int, k_next: int) -> tuple[Array, Array, Array, Array]:
+        sigma, after = SCHEDULE.sigma(k), SCHEDULE.sigma(k_next)
+        variances = np.linalg.eigvalsh(COVARIANCE)
+        v = 0 if self.natural else np.mean(variances * sigma**2 / (variances + sigma**2))
+        a, b, c, d = (np.zeros(D) for _ in range(4))
+        for j in range(D):
+            nu, level = self.nu[j], self.level[j]
+            noise, anchor, towards = after, 0.0, 0.0
+            if level <= k_next:  # y is less noisy
+                r, anchor, noise = after / sigma if self.natural else 0, 1.0, np.sqrt(max(after**2 - nu**2, 0))
+            elif not np.isfinite(nu):
+                r, noise = after / sigma if self.natural else 0, np.sqrt(max(after**2 - v, 0))
+            elif level <= k:  # y is the state at noise ν
+                share = after / nu if self.natural else 1.0
+                r, towards, noise = 0.0, after * share / nu, after * np.sqrt(1 - share**2)
+            else:
+                r = after / sigma if self.natural else 1.0
+            keep = noise * r / sigma if not towards else 0.0
+            a[j], b[j], c[j] = 1 - anchor - towards - keep, keep, (anchor + towards) * self.y[j] / max(self.s[j], 1e-9)
+            d[j] = noise * np.sqrt(1 - r**2)
+        return a, b, c, d
+
+
+class ExactDiffPIR(ExactDDRM):
+    """The table of DiffPIR's step."""
+
+    def coefficients(self, k: int, k_next: int) -> tuple[Array, Array, Array, Array]:
+        sigma, after, lam, zeta = SCHEDULE.sigma(k), SCHEDULE.sigma(k_next), 7.0, 0.3
+        rho = lam * self.sigma_y**2 / sigma**2
+        weight = np.array([s**2 / (s**2 + rho) if s else 0.0 for s in self.s])
+        y = self.y / np.where(self.s > 0, self.s, 1)
+        keep = after * np.sqrt(1 - zeta) / sigma
+        return (1 - weight) * (1 - keep), np.full(D, keep), (1 - keep) * weight * y, np.full(D, after * np.sqrt(zeta))
 
 
 class ExactDDIM:
@@ -135,13 +194,18 @@ class ExactDDIM:
         return Affine(p * gain + direction * np.eye(D), p * offset, spread**2 * np.eye(D))
 
 
-def exact(process: ExactDDRM | ExactDDIM, allocation: tuple[int, ...]) -> Affine:
+def exact(
+    process: ExactDDRM | ExactDDIM, allocation: tuple[int, ...], inner_run: Spectral | None = None
+) -> Affine:
+    """Its mean and covariance; levels are written out here, or are those that a sampler says it runs through."""
     K, N = SCHEDULE.K, len(allocation)
     outer = [round(K * (N - i) / N) for i in range(N + 1)]
-    whole = process.start(K)
+    if inner_run is not None:
+        outer = list(inner_run.starts(allocation))
+    whole = process.start(outer[0])
     for n, k, k_next in zip(allocation, outer, outer[1:], strict=False):
         inner = IDENTITY
-        grid = levels(k, n)
+        grid = levels(k, n) if inner_run is None else [*inner_run.levels(k, n), 0]
         for level, after in itertools.pairwise(grid):
             inner = inner.then(process.step(level, after))
         ab, ab_next = SCHEDULE.alpha_bar(k), SCHEDULE.alpha_bar(k_next)
@@ -151,10 +215,10 @@ def exact(process: ExactDDRM | ExactDDIM, allocation: tuple[int, ...]) -> Affine
     return whole
 
 
-def drawn(inner: DDRM | DDIM, allocation: tuple[int, ...]) -> Array:
+def drawn(inner: Spectral | DDIM, allocation: tuple[int, ...]) -> Array:
     noise = NoiseSource(range(SAMPLES))
     nested = NestedDiffusion(inner, allocation)
-    state = nested.start(inner.initial(SCHEDULE.K, noise), noise)
+    state = nested.start(inner.initial(nested.levels[0], noise), noise)
     *_, last = nested.run(state)
     return last.x0.flatten(1).double().numpy()
 
@@ -194,6 +258,29 @@ def test_ddrm_has_the_exact_mean_and_covariance(
     measurement = measured(OPERATORS[name], sigma)
     samples = drawn(DDRM(prior(), many(measurement), eta, eta_b), allocation)
     assert deviation(samples, exact(ExactDDRM(measurement, eta, eta_b), allocation)) < LIMIT
+
+
+@pytest.mark.parametrize("allocation", [(6,), STEPS], ids=["plain", "nested"])
+@pytest.mark.parametrize("aim", ["natural", "faithful"])
+@pytest.mark.parametrize("sigma", [0.0, 0.3])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_fire_has_the_exact_mean_and_covariance(
+    name: str, sigma: float, aim: Aim, allocation: tuple[int, ...]
+) -> None:
+    measurement = measured(OPERATORS[name], sigma)
+    sampler = FIRE(prior(), many(measurement), FIRE.Settings(aim))
+    expected = exact(ExactFIRE(measurement, aim == "natural"), allocation, sampler)
+    assert deviation(drawn(sampler, allocation), expected) < LIMIT
+
+
+@pytest.mark.parametrize("allocation", [(6,), STEPS], ids=["plain", "nested"])
+@pytest.mark.parametrize("sigma", [0.0, 0.3])
+@pytest.mark.parametrize("name", ["denoising", "sr2"])
+def test_diffpir_has_the_exact_mean_and_covariance(name: str, sigma: float, allocation: tuple[int, ...]) -> None:
+    measurement = measured(OPERATORS[name], sigma)
+    sampler = DiffPIR(prior(), many(measurement))
+    expected = exact(ExactDiffPIR(measurement, 0, 0), allocation, sampler)
+    assert deviation(drawn(sampler, allocation), expected) < LIMIT
 
 
 @pytest.mark.parametrize("allocation", [(6,), STEPS], ids=["plain", "nested"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from diffusers import DDIMScheduler
 
-from nested.allocation import outer_levels
+from solvers.schedule import outer_levels
 from nested.plan import Call, Progress, plan
 from solvers import NoiseSchedule
 
