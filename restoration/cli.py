@@ -9,6 +9,15 @@ from typing import Annotated
 import typer
 
 from restoration import console
+from restoration.settings import (
+    EffortSettings,
+    OutputSettings,
+    PriorSettings,
+    SamplerSettings,
+    Settings,
+    TaskSettings,
+    TileSettings,
+)
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
@@ -55,14 +64,16 @@ def restore(
         int | None,
         typer.Option(help="Of the tiles of a large picture, in pixels.  [default: an eighth of a tile]"),
     ] = None,
-    tile_batch: Annotated[int, typer.Option(help="Tiles evaluated at once: less needs less memory.")] = 16,
+    tile_batch: Annotated[
+        int, typer.Option(help="Tiles evaluated at once: less needs less memory.")
+    ] = TileSettings.batch,
     prior: Annotated[
         str,
         typer.Option(
             metavar="NAME|PATH|ID",
             help="A name (--list-priors), a checkpoint file, a diffusers folder, or a hub id.",
         ),
-    ] = "photos-64",
+    ] = PriorSettings.name,
     prior_config: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),
@@ -77,8 +88,8 @@ def restore(
     allocation: Annotated[
         str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
     ] = None,
-    eta: Annotated[float, typer.Option(help="DDRM's η, 0 to 1.")] = 0.85,
-    eta_b: Annotated[float, typer.Option(help="DDRM's η_b, 0 to 1.")] = 1.0,
+    eta: Annotated[float, typer.Option(help="DDRM's η, 0 to 1.")] = SamplerSettings.eta,
+    eta_b: Annotated[float, typer.Option(help="DDRM's η_b, 0 to 1.")] = SamplerSettings.eta_b,
     vanilla: Annotated[
         bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
     ] = False,
@@ -134,37 +145,32 @@ def restore(
         return convert_prior(convert, output or Path(), config, class_label)
 
     from restoration.command import run  # torch loads here, after --help and option errors
-    from restoration.job import Settings
 
     return run(
         Settings(
             inputs=tuple(inputs or ()),
-            output=output or Path(),
-            task=task or "",
-            mask=mask,
-            sigma=sigma,
-            simulate=simulate,
-            fit=fit,
-            overlap=overlap,
-            tile_batch=tile_batch,
-            prior=prior,
-            prior_config=config,
-            class_label=class_label,
-            precision=precision,
-            compile=compile,
-            allocation=steps,
-            eta=eta,
-            eta_b=eta_b,
-            vanilla=vanilla,
-            deadline=deadline,
-            max_nfe=max_nfe,
-            seed=seed,
-            samples=samples,
-            previews=previews,
-            state=state,
-            device=device,
-            overwrite=overwrite,
-            json=json,
+            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask),
+            output=OutputSettings(
+                output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
+            ),
+            prior=PriorSettings(
+                prior,
+                config=config,
+                class_label=class_label,
+                precision=precision,
+                device=device,
+                compile=compile,
+            ),
+            tiles=TileSettings(overlap=overlap, batch=tile_batch),
+            sampler=SamplerSettings(eta=eta, eta_b=eta_b),
+            effort=EffortSettings(
+                steps,
+                vanilla=vanilla,
+                samples=samples,
+                seed=seed,
+                deadline=deadline,
+                max_nfe=max_nfe,
+            ),
         )
     )
 
