@@ -127,6 +127,28 @@ def test_json_without_a_truth_or_previews_has_no_scores_and_no_path(folder: Path
     assert result["path"] == "out.png"
 
 
+def test_json_tells_why_a_single_input_failed_beside_the_one_line(folder: Path, capsys) -> None:
+    Path("text.png").write_text("hello")
+    code, out, err = restore("text.png", "--task", "sr4", "-o", "out.png", "--json", *QUICK, capsys=capsys)
+    (told,) = events(out)
+    assert (code, told["event"], told["input"]) == (2, "error", "text.png")
+    assert err == f"restore: {told['message']}\n"
+    code, out, err = restore("small.png", "--task", "sr4", "-o", "o.png", "--json", "--eta", "2", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)  # no input's failure
+
+
+def test_json_tells_what_is_skipped_and_what_fails_in_a_batch(folder: Path, capsys) -> None:
+    Path("text.png").write_text("hello")
+    common = ("small.png", "text.png", "--task", "sr4", "-o", "done", "--json", *QUICK)
+    restore(*common)
+    capsys.readouterr()
+    code, out, _ = restore(*common, capsys=capsys)
+    skipped, failed = events(out)
+    assert code == 1
+    assert skipped == {"event": "skipped", "input": "small.png", "path": "done/small.png"}
+    assert (failed["event"], failed["input"]) == ("error", "text.png")
+
+
 def test_scores_are_those_of_the_stored_picture(folder: Path, capsys) -> None:
     _, out, _ = restore("in.png", "--task", "sr4", "--simulate", "-o", "out.png", "--json", *QUICK, capsys=capsys)
     mse = float((pixels("out.png") - pixels("in.png")).pow(2).mean())
