@@ -83,7 +83,7 @@ def _restore(
             display.show(skipped)
             return
     picture = images.load(file)
-    stored = None if output.state is None else StateFile(output.state, display.warn)
+    stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
     state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
     session = Session(recipe, str(file), picture, sha256, state, str(output.state))
     for note in session.notes:

@@ -104,16 +104,19 @@ class StateFile:
 
     The newest state is written when an inner run has ended, when the run ends, and in between as often as previews
     bring a newer one, but at most every half second. A run killed in between goes on from an older state, and any
-    state leads to the same result, bit for bit.
+    state leads to the same result, bit for bit. So that this also holds for a run that ``max_nfe`` ends within its
+    first inner run, the state after that evaluation is not kept: a picture of it needs one evaluation more.
 
     Args:
         path: the file.
         warn: is told what cannot be written; the run goes on.
+        max_nfe: evaluations after which the run stops, if it does.
     """
 
-    def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, warn: Callable[[str], None], max_nfe: int | None = None) -> None:
         self.path = path
         self._warn = warn
+        self._last = math.inf if max_nfe is None else max_nfe
         self._stored = 0  # evaluations that the file holds
         self._missing = 0  # evaluations of the state that was told to be missing
         self._newest: NestedState | None = None
@@ -136,6 +139,8 @@ class StateFile:
     def follow(self, event: Event) -> None:
         """Write what an event brings, if it is time to."""
         if isinstance(event, Advanced):
+            if event.state.x0 is None and event.nfe >= self._last:
+                return
             self._newest = event.state
             if event.complete or time.monotonic() >= self._next:
                 self._write(event.state, tell=event.complete)

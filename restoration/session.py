@@ -104,11 +104,11 @@ class Session:
         return stop
 
     def _advanced(self, preview: Preview) -> Advanced:
-        before = 0 if self.state is None else self.state.spent
-        pace = preview.elapsed / max(preview.nfe - before, 1)
-        coming = next((end for end in accumulate(self.recipe.effort.steps) if end > preview.nfe), None)
-        wait = None if coming is None else (coming - preview.nfe) * pace
-        return Advanced(self.name, preview.nfe, preview.total_nfe, wait, preview.complete, preview.state)
+        before, spent = 0 if self.state is None else self.state.spent, preview.state.spent
+        pace = preview.elapsed / max(spent - before, 1)
+        coming = next((end for end in accumulate(self.recipe.effort.steps) if end > spent), None)
+        wait = None if coming is None else (coming - spent) * pace
+        return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
     def _previewed(self, preview: Preview) -> Previewed:
         mean = self.problem.crop(preview.image).mean(dim=0)

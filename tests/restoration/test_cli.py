@@ -593,6 +593,52 @@ def test_a_killed_run_goes_on_bit_for_bit(folder: Path) -> None:
     assert not list(folder.glob("**/.*.part"))
 
 
+KILLED_AFTER_EVERY_EVALUATION = """
+import json, os, signal, sys
+from restoration import cli, command, delivery, restorer
+
+prior = command.load_prior("photos-64", "cpu")  # once, and not in every process
+command.load_prior = lambda *arguments, **options: prior
+evaluate, follow, evaluated = restorer.evaluate, delivery.StateFile.follow, []
+restorer.evaluate = lambda *arguments: evaluated.append(1) or evaluate(*arguments)
+
+def stored_and_killed(self, event):
+    follow(self, event)
+    if evaluated and kills < most:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+delivery.StateFile.follow = stored_and_killed
+for most, arguments in json.loads(sys.argv[1]):
+    sys.argv, kills = ["restore", *arguments], 0
+    while True:
+        if os.fork() == 0:
+            cli.script()
+        _, status = os.wait()
+        if not os.WIFSIGNALED(status):
+            break
+        kills += 1
+    print("killed", kills, "then", os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_run_killed_after_any_evaluation_ends_as_if_it_had_not_been(folder: Path) -> None:
+    """Process after process makes one evaluation, stores the run and is killed; the last delivers the result."""
+    common = ("small.png", "--task", "sr4", *QUICK)
+    runs = [((), 6), (("--vanilla",), 6), (("--max-nfe", "3"), 3), (("--vanilla", "--max-nfe", "3"), 3)]
+    killed = [
+        (evaluations, [*common, *how, "-o", f"{i}.png", "--state", f"{i}.state"])
+        for i, (how, evaluations) in enumerate(runs)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_EVERY_EVALUATION, json.dumps(killed)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "".join(f"killed {evaluations} then 0\n" for _, evaluations in runs), done.stderr
+    for i, (how, _) in enumerate(runs):
+        restore(*common, *how, "-o", "whole.png", "--overwrite")
+        assert Path(f"{i}.png").read_bytes() == Path("whole.png").read_bytes(), how  # its record, too
+
+
 def test_a_terminal_sees_the_bar_in_evaluations_and_the_time_to_the_next_preview(folder: Path) -> None:
     import pty
 

@@ -98,6 +98,17 @@ def test_a_state_is_written_twice_a_second_at_most_but_always_at_the_end_of_an_i
     assert holds() == 5
 
 
+def test_a_state_that_max_nfe_leaves_nothing_to_show_of_is_not_kept(tmp_path: Path, clock: list[float]) -> None:
+    stored = StateFile(tmp_path / "s", pytest.fail, max_nfe=3)
+    for nfe in (1, 2, 3):
+        stored.follow(advanced(nfe))
+    stored.follow(restored(""))
+    assert NestedState.load(tmp_path / "s").spent == 2
+    stored = StateFile(tmp_path / "s", pytest.fail, max_nfe=5)  # of the first inner run's end there is a picture
+    stored.follow(advanced(5))
+    assert NestedState.load(tmp_path / "s").spent == 5
+
+
 def test_a_state_that_is_slow_to_write_is_written_less_often(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
