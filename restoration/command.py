@@ -75,19 +75,21 @@ def _restore(
     """Restore one input, unless its result is there already."""
     output, file = settings.output, delivery.file
     sha256 = outputs.sha256(file)
+    stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
+    state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
     if not output.overwrite:
         # a stopped run with a state is continued, so that only a finished one is done
         limits = recipe.limits() if output.state is None else None
-        skipped = delivery.skipped(recipe.effort, recipe.identity(sha256), limits)
+        skipped = delivery.skipped(recipe.effort, recipe.identity(sha256, state), limits)
         if skipped is not None:
             display.show(skipped)
             return
     picture = images.load(file)
-    stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
-    state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
     session = Session(recipe, str(file), picture, sha256, state, str(output.state))
     for note in session.notes:
         display.say(f"{file.name}: {note}")
+    if session.reallocated is not None:
+        display.warn(f"{file.name}: {session.reallocated}")
 
     def watch(event: Event) -> bool:
         if stored is not None:

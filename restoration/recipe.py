@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nested import NestedState
 from nested.allocation import checked
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
@@ -61,13 +62,14 @@ class Recipe:
         (first,) = resolve_seeds(None, 1)
         return tuple(range(first, first + self.effort.samples))
 
-    def identity(self, sha256: str) -> dict[str, Any]:
+    def identity(self, sha256: str, state: NestedState | None = None) -> dict[str, Any]:
         """What decides a result, but for the seed where none was asked for: recorded in every output.
 
         Args:
             sha256: of the picture's bytes.
+            state: that the run goes on from; what its allocation was before, if it was changed, counts too.
         """
-        seeds = self.asked_seeds()
+        seeds, changes = self.asked_seeds(), () if state is None else state.reallocations
         return {
             "input_sha256": sha256,
             "task": self.task.name,
@@ -80,6 +82,7 @@ class Recipe:
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.effort.steps),
+            "reallocated": [{"nfe": spent, "from": list(steps)} for spent, steps in changes] or None,
             **record_of(self.sampler),
             "samples": self.effort.samples,
             **({} if seeds is None else {"seeds": list(seeds)}),

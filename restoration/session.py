@@ -35,16 +35,18 @@ class Session:
         name: what events call it.
         picture: (C, H, W) in [0, 1].
         sha256: of the bytes it came in.
-        state: go on from there; its seeds are used.
+        state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
         state_name: what errors call the state.
 
     Attributes:
         seeds: one a sample.
         notes: what was done to the picture on the way, a line each, for the user.
+        reallocated: what has changed in the state's allocation, in words; None where nothing has.
         record: what every output of this run records.
 
     Raises:
-        ImageError, ValueError: a picture or mask that cannot be restored so; a state of another seed.
+        ImageError, ValueError: a picture or mask that cannot be restored so; a state of another seed, or of
+            another allocation of outer steps that have begun.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Session:
             raise ValueError(
                 f"{state_name} was begun with --seed {state.seeds[0]}: repeat it, or leave --seed away"
             )
-        self.recipe, self.name, self.state, self._state_name = recipe, name, state, state_name
+        self.recipe, self.name, self._state_name = recipe, name, state_name
         self.seeds = state.seeds if state is not None else asked or recipe.drawn_seeds()
         self.problem: Problem = pose(
             recipe.task, picture, recipe.prior.image_shape, mask=recipe.mask, seed=self.seeds[0]
@@ -70,8 +72,9 @@ class Session:
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
         self._restorer = recipe.restorer(prior)
         self.notes = (*self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.state, self.reallocated = self._going_on(state)
         made = {"seeds": list(self.seeds), **recipe.conditions()}
-        self.record: Mapping[str, Any] = {**recipe.identity(sha256), **recipe.limits(), **made}
+        self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
     def run(self, watch: Watch) -> None:
         """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
@@ -96,6 +99,20 @@ class Session:
                 raise
             raise ValueError(f"{self._state_name}: {error}") from None
         watch(self._restored(restoration))
+
+    def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
+        """The state with the recipe's allocation, and what that changes in it."""
+        steps = self.recipe.effort.steps
+        if state is None or state.allocation == steps:
+            return state, None
+        posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+        try:
+            state.refuse_other(state.allocation, posterior.identities())
+            changed = state.reallocated(steps)
+        except ValueError as error:
+            raise ValueError(f"{self._state_name}: {error}") from None
+        old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
+        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
 
     def _watched(self, preview: Preview, watch: Watch) -> bool:
         stop = bool(watch(self._advanced(preview)))

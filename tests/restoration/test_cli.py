@@ -408,7 +408,7 @@ def test_the_state_of_another_run_is_refused_and_kept(folder: Path, capsys) -> N
     before = Path("state").read_bytes()
     Path("out.png").unlink()
     capsys.readouterr()
-    for change in (("--eta", "0.1"), ("--allocation", "2,2"), ("--seed", "5")):
+    for change in (("--eta", "0.1"), ("--allocation", "3,2"), ("--seed", "5")):
         steps = () if change[0] == "--allocation" else ("--outer", "3", "--inner", "2")
         code, _, err = restore("small.png", *common, *steps, *change, "--device", "cpu", capsys=capsys)
         assert code == 2
@@ -416,6 +416,41 @@ def test_the_state_of_another_run_is_refused_and_kept(folder: Path, capsys) -> N
         assert err.count("\n") == 1
         assert Path("state").read_bytes() == before
     assert not Path("out.png").exists()
+
+
+def test_an_unfinished_run_takes_another_allocation_for_the_steps_not_begun(folder: Path, capsys) -> None:
+    common = ("small.png", "--task", "sr4", "--seed", "1", "--device", "cpu", "--json")
+    stored = (*common, "--state", "state")
+    restore(*stored, "-o", "first.png", "--allocation", "2,2,2", "--max-nfe", "3")
+    capsys.readouterr()
+    begun = Path("state").read_bytes()
+    for refused in ("3,2,2", "2,3,2", "7"):  # the second inner run has begun with 2 steps
+        code, out, err = restore(*stored, "-o", "out.png", "--allocation", refused, capsys=capsys)
+        assert (code, err.count("\n"), err.startswith("restore: state: ")) == (2, 1, True)
+        assert "must begin with the steps begun, (2, 2)" in err
+        assert Path("state").read_bytes() == begun
+    code, _, err = restore(*stored, "-o", "out.png", "--allocation", "2,2,5", "--eta", "0.1", capsys=capsys)
+    assert (code, err.count("\n")) == (2, 1)  # another run is told as that, and nothing of its allocation
+    assert "another run" in err
+
+    longer = (*stored, "-o", "out.png", "--allocation", "2,2,5")
+    code, _, err = restore(*longer, "--max-nfe", "5", capsys=capsys)
+    assert (code, err) == (0, "small.png: goes on after 3 evaluations with allocation 2,2,5 in place of 2,2,2\n")
+    code, out, err = restore(*longer, capsys=capsys)  # again stopped, and by now its own
+    assert (code, err, [e["nfe"] for e in events(out)]) == (0, "", [4, 9, 9])
+    record = images.read_record(Path("out.png"))
+    assert record is not None
+    assert (record["allocation"], record["reallocated"]) == ([2, 2, 5], [{"nfe": 3, "from": [2, 2, 2]}])
+    Path("begun").write_bytes(begun)
+    restore(*common, "--state", "begun", "-o", "whole.png", "--allocation", "2,2,5")
+    assert Path("out.png").read_bytes() == Path("whole.png").read_bytes()  # its record, too
+    capsys.readouterr()
+    code, _, err = restore(*common, "-o", "out.png", "--allocation", "2,2,5", capsys=capsys)
+    assert (code, "reallocated is" in err) == (2, True)  # a run that was never changed is another one
+    code, out, _ = restore(*longer, capsys=capsys)
+    assert [e["event"] for e in events(out)] == ["skipped"]
+    code, _, err = restore(*stored, "-o", "more.png", "--allocation", "2,2,5,5", capsys=capsys)
+    assert (code, err.count("\n"), "3 completed ones" in err) == (2, 1, True)  # it is finished
 
 
 def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
