@@ -12,8 +12,8 @@ from benchmarks.generation.reference import FILE as REFERENCE
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
-from benchmarks.runs import KINDS
 from benchmarks.summary import TaskSummary, summarise
+from benchmarks.trials import KINDS
 from restoration.errors import OutputError
 
 Line = tuple[str, str]
