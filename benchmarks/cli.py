@@ -26,6 +26,7 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
+from benchmarks.command_line import typed
 from benchmarks.generation.cli import generate
 from restoration import console
 from restoration.interrupt import INTERRUPTED
@@ -257,7 +258,7 @@ def _options(given: dict[str, Any]) -> Options:
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     if "eta" in given:
         shared["posterior"] = DDRM.Settings(given["eta"], given["eta_b"])
-    return Options(**{**shared, "data": tuple(given["data"])})
+    return Options(**{**shared, "data": tuple(given["data"]), "argv": typed()})
 
 
 def script() -> None:

@@ -69,6 +69,7 @@ class Options:
     distances: bool = True
     clip: str | None = None
     to_final: bool = False
+    argv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def measure_all(
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
     facts = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in asked}
-    todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes})
+    todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes}, options.argv)
     measurer = _measurer(command, options, bench, config, told or {})
     complete = watched(todo, measurer, results, len(sources) * len(tasks))
     return Finished(results, space, notes, complete, reference)

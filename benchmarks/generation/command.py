@@ -66,6 +66,7 @@ class Options:
     fid_weights: Path | None = None
     overwrite: bool = False
     shown: int = 6
+    argv: tuple[str, ...] = ()
 
 
 def trials(
@@ -117,9 +118,9 @@ def measure(options: Options) -> tuple[Finished, TaskSummary]:
     bench = DrawingBench(model, planned, options.seed, features, clip, options.shown)
     results = Results(options.output, _config(options, bench, real), overwrite=options.overwrite)
     real.save(options.output / reference.FILE)
-    todo: list[Drawn] = jobs(
-        [Generation()], _requests(options, model), options.batch, results, {"notes": (*notes, *clip_notes)}
-    )
+    told = {"notes": (*notes, *clip_notes)}
+    requests = _requests(options, model)
+    todo: list[Drawn] = jobs([Generation()], requests, options.batch, results, told, options.argv)
     complete = watched(todo, lambda pieces: here(bench, pieces), results, options.samples, "samples")
     finished = Finished(results, features.space, (*notes, *clip_notes, *left_out), complete, real)
     if not complete:

@@ -54,6 +54,8 @@ def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, bench) -> 
     assert "inpaint: left out on both sides: 01a.png: " in out
     config = json.loads(Path("r/config.json").read_text())
     assert (config["eta"], config["eta_b"], config["device"]) == (0.85, 1.0, "cpu")
+    argv = json.loads(Path("r/asked.json").read_text())["argv"]
+    assert argv == ["restore-bench", "table2", "--data", "pictures", *QUICK, "-o", "r"]
 
 
 def test_a_rerun_says_what_is_there_and_another_configuration_is_refused(folder: Path, bench) -> None:

@@ -20,7 +20,6 @@ from benchmarks.generation.reference import FILE, measure_reference
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.report.conditions import command
 from benchmarks.report.reading import read
 from benchmarks.report.tables import areas
 from benchmarks.results import Results
@@ -67,8 +66,11 @@ def test_tables_curves_and_samples_are_left(generate: Generate, monkeypatch, cap
     page = Path("r/report.html").read_text()
     assert page.count("<img") == 4 * 4 * 5  # all four samples of four runs at five shares
     assert 'alt="sample-00003: nested 5x2 after 8 evaluations"' in page
-    assert "restore-bench generate" in page
-    assert "--dpm 10" in page
+    shared = ["generate", "--device", "cpu", "--data", "pictures"]
+    argv = json.loads(Path("r/asked.json").read_text())["argv"]
+    assert argv == ["restore-bench", *shared, *QUICK, "--dpm", "10", "-o", "r"]
+    assert "restore-bench generate \\\n    --device cpu" in page
+    assert "--dpm 10 \\\n    -o r" in page
 
 
 def test_numbers_are_the_distances_of_the_stored_features_to_the_real_pictures(
@@ -200,7 +202,7 @@ def test_reference_statistics_stand_for_the_pictures(generate: Generate, monkeyp
     out = Path("b/generate.md").read_text()
     assert "against 4 pictures of faces.safetensors" in out
     assert out.splitlines()[:9] == before.splitlines()[:9]  # both tables
-    assert "--reference-stats faces.safetensors" in command(read(Path("b")))[0]
+    assert Results.open(Path("b")).argv()[-2:] == ("--reference-stats", "faces.safetensors")
 
 
 def test_unreadable_pictures_are_left_out_and_said(generate: Generate) -> None:

@@ -16,8 +16,6 @@ from benchmarks.generation import pipelines
 from benchmarks.generation.drawing import ImageRequest, SolverTrial, follow
 from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.generation.tables import _classes
-from benchmarks.report.conditions import command
-from benchmarks.report.reading import read
 from benchmarks.results import Results
 from benchmarks.trials import Look
 from restoration.errors import PriorError
@@ -99,7 +97,7 @@ def test_classes_are_asked_for_with_their_guidance(here: Path, generate: Generat
     code, out, err = generate(*given, "-o", "r")
     assert code == 0, err
     assert "inner ddpm, guidance 1.5, classes 5, 7, seed 0" in out
-    assert "--feature-prior tiny" in command(read(Path("r")))[0]
+    assert json.loads(Path("r/config.json").read_text())["feature prior"] == "tiny"
     assert generate(*given, "--guidance", "4", "-o", "s")[0] == 0
     first, second = (Results.open(Path(name)).pictures("generate")[1] for name in ("r", "s"))
     assert not torch.equal(first["vanilla 4|returned|4"], second["vanilla 4|returned|4"])
