@@ -15,7 +15,7 @@ POINTS = 12
 
 
 def trials(total: int, splits: tuple[int, ...], allocations: tuple[tuple[int, ...], ...]) -> tuple[Trial, ...]:
-    """Every split of `total` evaluations into so many equal inner runs, 1 being plain DDRM, and given allocations.
+    """Every split of `total` evaluations into so many equal inner runs (1: a plain run), and given allocations.
 
     Raises:
         ValueError: a number of outer steps that does not divide, or an allocation of another total.

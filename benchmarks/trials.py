@@ -24,7 +24,7 @@ class Trial:
 
     Args:
         name: of its rows in every table.
-        allocation: inner steps of every outer step; a single number is plain DDRM.
+        allocation: inner steps of every outer step; a single number is a plain run.
         stops: numbers of evaluations after which it is looked at as if it had been stopped there, rising.
         kinds: which of its pictures are looked at there.
     """
@@ -56,14 +56,14 @@ class Look:
 
 
 def plain_trial(total: int, stops: tuple[int, ...], kinds: tuple[Kind, ...] = ("returned",)) -> Trial:
-    """One DDRM run of so many evaluations."""
+    """One plain run of so many evaluations."""
     return Trial(f"plain {total}", (total,), stops, kinds)
 
 
 def nested_trial(
     allocation: tuple[int, ...], stops: tuple[int, ...], kinds: tuple[Kind, ...] = ("returned",)
 ) -> Trial:
-    """Nested DDRM: named "nested 3x10" where all inner runs are equally long, else "nested 16,8,6"."""
+    """A nested run: named "nested 3x10" where all inner runs are equally long, else "nested 16,8,6"."""
     equal = len(set(allocation)) == 1
     name = f"{len(allocation)}x{allocation[0]}" if equal else ",".join(map(str, allocation))
     return Trial(f"nested {name}", allocation, stops, kinds)

@@ -108,6 +108,7 @@ def _lede(report: Report) -> list[Markup]:
         told += f" {'against' if _generated(report) else 'of'} {', '.join(map(str, data))}"
     told += f" at {shape[-1]} × {shape[-2]}" if isinstance(shape, list) and len(shape) > 1 else ""
     told += f", prior {config['prior']}" if "prior" in config else ""
+    told += f", sampler {config['sampler']}" if "sampler" in config else ""
     told += f", η = {config['eta']}" if "eta" in config else ""
     told += f", η_b = {config['eta_b']}" if "eta_b" in config else ""
     lines = [element("h1", _named(report)), element("p", f"{told}.", class_="lede")]
