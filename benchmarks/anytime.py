@@ -6,35 +6,35 @@ import numpy as np
 
 from benchmarks.markdown import conditions, markdown
 from benchmarks.paper import chosen
-from benchmarks.runs import Kind, Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, summarise
+from benchmarks.trials import Kind, Look, Trial, nested_trial, plain_trial
 
 POINTS = 12
 """Points of a curve, evenly over the budget."""
 
 
-def runs(total: int, splits: tuple[int, ...], allocations: tuple[tuple[int, ...], ...]) -> tuple[Run, ...]:
-    """Every split of `total` evaluations into so many equal inner runs, 1 being plain DDRM, and given allocations.
+def trials(total: int, splits: tuple[int, ...], allocations: tuple[tuple[int, ...], ...]) -> tuple[Trial, ...]:
+    """Every split of `total` evaluations into so many equal inner runs (1: a plain run), and given allocations.
 
     Raises:
         ValueError: a number of outer steps that does not divide, or an allocation of another total.
     """
-    points = tuple(sorted({max(round(total * (i + 1) / POINTS), 1) for i in range(POINTS)}))
-    made: list[Run] = []
+    stops = tuple(sorted({max(round(total * (i + 1) / POINTS), 1) for i in range(POINTS)}))
+    made: list[Trial] = []
     for outer in splits:
         if outer < 1 or total % outer:
             raise ValueError(f"--splits must divide the total of {total}: got {outer}")
         equal = (total // outer,) * outer
         made.append(
-            plain(total, points, ("returned", "drawn"))
+            plain_trial(total, stops, ("returned", "drawn"))
             if outer == 1
-            else nested(equal, points, ("returned", "newest"))
+            else nested_trial(equal, stops, ("returned", "newest"))
         )
     for allocation in allocations:
         if sum(allocation) != total or min(allocation) < 1:
             raise ValueError(f"--allocation must add up to {total}: got {','.join(map(str, allocation))}")
-        made.append(nested(allocation, points))
+        made.append(nested_trial(allocation, stops))
     return tuple(made)
 
 
@@ -51,7 +51,7 @@ def measure(
         RestorationError, ValueError: one line.
     """
     asked = chosen(tasks)
-    finished = measure_all("anytime", options, asked, runs(total, splits, allocations))
+    finished = measure_all("anytime", options, asked, trials(total, splits, allocations))
     return finished, [summarise(finished.results, task, finished.space) for task in tasks]
 
 

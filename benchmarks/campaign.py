@@ -49,7 +49,12 @@ Measurer = Callable[[Sequence[Job]], Measured]
 
 
 def jobs(
-    tasks: Sequence[T], sources: Sequence[S], size: int, results: Results, told: Mapping[str, Any] | None = None
+    tasks: Sequence[T],
+    sources: Sequence[S],
+    size: int,
+    results: Results,
+    told: Mapping[str, Any] | None = None,
+    argv: Sequence[str] = (),
 ) -> list[Piece[T, S]]:
     """What is still to be done: chunks of `size` sources that the results do not have.
 
@@ -57,9 +62,10 @@ def jobs(
 
     Args:
         told: what readers of the results should know, such as which metric could not be had.
+        argv: the command line that asks, program name first.
     """
     todo = []
-    results.ask(-(-len(sources) // size), **(told or {}))
+    results.ask(-(-len(sources) // size), argv, **(told or {}))
     for task in tasks:
         for index, first in enumerate(range(0, len(sources), size)):
             some = tuple(sources[first : first + size])

@@ -18,7 +18,7 @@ from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
-from benchmarks.runs import Look, Run, follow
+from benchmarks.trials import Look, Trial, follow
 from degradations import Measurement
 from restoration import images
 from restoration.errors import ImageError
@@ -36,10 +36,10 @@ ORIGINAL = "original"
 
 @dataclass(frozen=True)
 class Bench:
-    """What measures: one prior, the runs to compare, the metrics.
+    """What measures: one prior, the trials to compare, the metrics.
 
     Args:
-        posterior: the sampler's settings, the same for all runs.
+        posterior: the sampler's settings, the same for all trials.
         features: of a Fréchet distance.
         lpips: None where its weights are not to be had.
         shown: of so many of the first pictures, the images themselves are kept.
@@ -48,7 +48,7 @@ class Bench:
     """
 
     prior: DiffusionPrior
-    runs: tuple[Run, ...]
+    trials: tuple[Trial, ...]
     posterior: Spectral.Settings = DEFAULT
     features: Features | None = None
     lpips: LPIPS | None = None
@@ -69,7 +69,7 @@ class Chunk:
         failed: a line for every picture that could not be read, by name.
         features: (B, dim) of the readable ones, by ``Look.key`` and ``ORIGINAL``.
         pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
-        seconds: of solving, by run.
+        seconds: of solving, by the name of a trial or method.
         hardware: on which it was measured.
         seeds: of every readable picture's noise, mask and restoration.
         operators: the beginning of each one's fingerprint, its mask in it.
@@ -136,8 +136,8 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
     _keep(chunk, "degraded", torch.stack(degraded), kept)
     if bench.features is not None:
         chunk.features[ORIGINAL] = bench.features(clean, names).cpu()
-    for run in bench.runs:
-        _measure_run(bench, run, posterior, clean, names, kept, chunk)
+    for trial in bench.trials:
+        _measure_trial(bench, trial, posterior, clean, names, kept, chunk)
     if bench.methods:
         warm_up(bench.prior, measurements[0].to(clean.device))
     for method in bench.methods:
@@ -147,14 +147,14 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
     return chunk
 
 
-def _measure_run(
-    bench: Bench, run: Run, posterior: Spectral, clean: Tensor, names: list[str], kept: int, chunk: Chunk
+def _measure_trial(
+    bench: Bench, trial: Trial, posterior: Spectral, clean: Tensor, names: list[str], kept: int, chunk: Chunk
 ) -> None:
     synchronise(clean.device)
     begun = time.perf_counter()
-    looks, final = follow(run, posterior, [seed_of(name) for name in names])
+    looks, final = follow(trial, posterior, [seed_of(name) for name in names])
     synchronise(clean.device)
-    chunk.seconds[run.name] = time.perf_counter() - begun
+    chunk.seconds[trial.name] = time.perf_counter() - begun
     if not bool(final.isfinite().all()):
         raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
     for look, restored in looks.items():
@@ -167,7 +167,7 @@ def _measure_run(
         columns = {metric: values.tolist() for metric, values in scores.items()}
         for i, name in enumerate(names):
             told = {metric: values[i] for metric, values in columns.items()}
-            chunk.rows.append({"image": name, "run": run.name, "kind": look.kind, "nfe": look.nfe, **told})
+            chunk.rows.append({"image": name, "run": trial.name, "kind": look.kind, "nfe": look.nfe, **told})
         _keep(chunk, look.key, restored, kept)
 
 

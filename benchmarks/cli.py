@@ -26,12 +26,14 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
+from benchmarks.command_line import typed
 from benchmarks.generation.cli import generate
 from restoration import console
 from restoration.interrupt import INTERRUPTED
 
 if TYPE_CHECKING:  # torch loads after --help and option errors
     from benchmarks.setup import Options
+    from solvers import Spectral
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
@@ -84,13 +86,17 @@ def anytime(
     tasks: Tasks = "inpaint",
     total: Annotated[int, typer.Option(help="Evaluations to be split.")] = 60,
     splits: Annotated[
-        str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is plain DDRM.")
+        str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is a plain run.")
     ] = "1,2,3,4,6,12",
     allocation: Annotated[
         list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
     ] = None,
-    eta: Annotated[float, typer.Option(help="DDRM's η.")] = 0.85,
-    eta_b: Annotated[float, typer.Option(help="DDRM's η_b.")] = 1.0,
+    sampler: Annotated[str, typer.Option(help="As for restore: ddrm, fire.")] = "ddrm",
+    grid: Annotated[
+        str | None, typer.Option(help="Levels of a run: linspace or log.  [default: the sampler's]")
+    ] = None,
+    eta: Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")] = None,
+    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")] = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 32,
@@ -252,12 +258,23 @@ def speed(
 def _options(given: dict[str, Any]) -> Options:
     """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
     from benchmarks.setup import Options
-    from solvers import DDRM
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
-    if "eta" in given:
-        shared["posterior"] = DDRM.Settings(given["eta"], given["eta_b"])
-    return Options(**{**shared, "data": tuple(given["data"])})
+    if "sampler" in given:
+        shared["posterior"] = _sampler(given["sampler"], {name: given[name] for name in ("grid", "eta", "eta_b")})
+    return Options(**{**shared, "data": tuple(given["data"]), "argv": typed()})
+
+
+def _sampler(name: str, asked: dict[str, Any]) -> Spectral.Settings:
+    """A sampler's settings, with its own defaults for what is None; ValueError for what it does not have."""
+    from solvers import SAMPLERS, settings_of
+
+    if name not in SAMPLERS:
+        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {name!r}")
+    try:
+        return settings_of(name).replaced({key: value for key, value in asked.items() if value is not None})
+    except TypeError as error:  # it has no such setting
+        raise ValueError(str(error)) from None
 
 
 def script() -> None:

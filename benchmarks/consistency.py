@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.markdown import conditions, markdown
 from benchmarks.paper import chosen
-from benchmarks.runs import Run, nested
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
+from benchmarks.trials import Trial, nested_trial
 from nested.files import atomic_write
 
 TOTAL = 30
@@ -21,13 +21,13 @@ SPLITS = (2, 3, 5, 6, 10)
 DETAILED = 3
 
 
-def runs() -> tuple[Run, ...]:
+def trials() -> tuple[Trial, ...]:
     """Splits of ``TOTAL`` evaluations, looked at as ``restore`` shows them."""
     made = []
     for outer in SPLITS:
         inner = TOTAL // outer
-        points = range(1, TOTAL + 1) if outer == DETAILED else range(inner, TOTAL + 1, inner)
-        made.append(nested((inner,) * outer, tuple(points), ("drawn",)))
+        stops = range(1, TOTAL + 1) if outer == DETAILED else range(inner, TOTAL + 1, inner)
+        made.append(nested_trial((inner,) * outer, tuple(stops), ("drawn",)))
     return tuple(made)
 
 
@@ -38,7 +38,7 @@ def measure(options: Options, tasks: list[str]) -> tuple[Finished, list[TaskSumm
         RestorationError, ValueError: one line.
     """
     alone = replace(options, distances=False, to_final=True)
-    finished = measure_all("consistency", alone, chosen(tasks), runs())
+    finished = measure_all("consistency", alone, chosen(tasks), trials())
     return finished, [summarise(finished.results, task) for task in tasks]
 
 
@@ -54,12 +54,12 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
             ("dreamsim_to_final", "DreamSim to the end"),
         ):
             rows = []
-            for run in runs():
-                inner = run.allocation[0]
-                ends = {nfe: _mean(summary, run, nfe, metric) for nfe in run.points if nfe % inner == 0}
+            for trial in trials():
+                inner = trial.allocation[0]
+                ends = {nfe: _mean(summary, trial, nfe, metric) for nfe in trial.stops if nfe % inner == 0}
                 cells = {nfe: f"{mean.mean:.4f} ± {mean.std:.4f}" for nfe, mean in ends.items() if mean.count}
                 if cells:
-                    rows.append([run.name, ", ".join(f"{nfe}: {cell}" for nfe, cell in cells.items())])
+                    rows.append([trial.name, ", ".join(f"{nfe}: {cell}" for nfe, cell in cells.items())])
             if rows:
                 lines += [
                     f"{summary.task}: {title}, mean ± std over pictures",
@@ -86,10 +86,10 @@ def calibrate(finished: Finished, summaries: list[TaskSummary], file: Path) -> N
 def _points(summary: TaskSummary) -> dict[str, Any]:
     complete: dict[float, list[float]] = {1.0: [0.0]}
     running: list[tuple[float, float]] = []
-    for run in runs():
-        inner = run.allocation[0]
-        for nfe in run.points:
-            rmse = _mean(summary, run, nfe, "rmse_to_final").mean
+    for trial in trials():
+        inner = trial.allocation[0]
+        for nfe in trial.stops:
+            rmse = _mean(summary, trial, nfe, "rmse_to_final").mean
             if nfe % inner == 0 and nfe < TOTAL:
                 complete.setdefault(nfe / TOTAL, []).append(rmse)
             elif nfe < inner:
@@ -106,6 +106,6 @@ def _rounded(points: list[tuple[float, float]]) -> list[list[float]]:
     return [[round(x, 4), round(y, 5)] for x, y in points]
 
 
-def _mean(summary: TaskSummary, run: Run, nfe: int, metric: str) -> Mean:
-    means = next((m for look, m in summary.means.items() if (look.run, look.nfe) == (run.name, nfe)), {})
+def _mean(summary: TaskSummary, trial: Trial, nfe: int, metric: str) -> Mean:
+    means = next((m for look, m in summary.means.items() if (look.run, look.nfe) == (trial.name, nfe)), {})
     return means.get(metric, Mean())

@@ -10,9 +10,6 @@ from benchmarks.setup import Finished
 from benchmarks.summary import TaskSummary
 from solvers import SAMPLERS
 
-SETTINGS = tuple(dict.fromkeys(field.name for kind in SAMPLERS.values() for field in fields(kind.Settings)))
-"""Of any sampler, by the names under which they are recorded."""
-
 
 def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     """Under which everything was measured, and what could not be."""
@@ -36,8 +33,9 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
 
 
 def sampler(config: Mapping[str, Any]) -> str:
-    """The sampler of a result and its settings, in words."""
-    told = [f"{name} {config[name]}" for name in SETTINGS if name in config]
+    """The sampler of a result and its settings, by the names under which they are recorded, in words."""
+    known = dict.fromkeys(field.name for kind in SAMPLERS.values() for field in fields(kind.Settings))
+    told = [f"{name} {config[name]}" for name in known if name in config]
     return ", ".join([str(config.get("sampler", "ddrm")), *told])
 
 

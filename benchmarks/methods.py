@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.runs import Run, follow
+from benchmarks.trials import Trial, follow
 from degradations import Measurement
 from restoration.errors import first_line
 from restoration.priors import DiffusionPrior
@@ -68,8 +68,8 @@ class Ours:
     def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> Tensor:
         """The end of the run."""
         posterior = Restorer(prior, self.posterior).posterior(measurement)
-        run = Run(self.name, self.allocation, (sum(self.allocation),))
-        return follow(run, posterior, [seed])[1]
+        trial = Trial(self.name, self.allocation, (sum(self.allocation),))
+        return follow(trial, posterior, [seed])[1]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 ::
 
     RESULTS/config.json                 what every number in it depends on
-    RESULTS/asked.json                  how many chunks the newest command asked for, of which tasks
+    RESULTS/asked.json                  the newest command line; how many chunks it asked for, of which tasks
     RESULTS/denoise/00003.json          names, seeds, operators, rows, failures and seconds: there when all is
     RESULTS/denoise/00003.safetensors   features of the same pictures
     RESULTS/denoise/00000.pictures      some of the first pictures themselves (safetensors)
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from benchmarks import command_line
 from benchmarks.chunk import Chunk
 from nested.files import atomic_write
 from restoration.errors import OutputError
@@ -87,19 +88,21 @@ class Results:
         """The tasks that have chunks."""
         return sorted({path.parent.name for path in self.folder.glob("*/[0-9]*.json")})
 
-    def ask(self, chunks: int, **told: Any) -> None:
+    def ask(self, chunks: int, argv: Sequence[str] = (), **told: Any) -> None:
         """From now on the results are the first so many chunks of each task; what a kill left half written goes.
 
         Args:
+            argv: the command line that asks, program name first; empty where none is known.
             told: more of what was asked, for those who read the results.
 
         Raises:
             OutputError: it cannot be written.
         """
+        command = {"argv": list(argv)} if argv else {}
         try:
             for left in self.folder.glob("**/.*.part"):
                 left.unlink(missing_ok=True)
-            _write(self.folder / ASKED, f"{_text({'chunks': chunks, **told})}\n".encode())
+            _write(self.folder / ASKED, f"{_text({'chunks': chunks, **command, **told})}\n".encode())
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written to: {error.strerror or error}") from None
 
@@ -137,6 +140,18 @@ class Results:
         """What the newest command asked for; empty where it is not recorded."""
         file = self.folder / ASKED
         return _read(file) if file.is_file() else {}
+
+    def argv(self) -> tuple[str, ...]:
+        """The newest command line, program name first; empty where it is not stored, as in older folders.
+
+        Raises:
+            OutputError: what is stored is no command line.
+        """
+        told = self.asked()
+        try:
+            return command_line.checked(told["argv"]) if "argv" in told else ()
+        except ValueError as error:
+            raise OutputError(f"{self.folder / ASKED} is damaged ({error}); run the command again") from None
 
     def indices(self, task: str) -> list[int]:
         """Which chunks of a task are there, of those that were asked for, in order."""

@@ -35,7 +35,7 @@ from benchmarks.metrics.mse import mse
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
-from benchmarks.runs import Run
+from benchmarks.trials import Trial
 from benchmarks.workers import count_of, on_ray, require_ray
 from restoration.errors import OutputError
 from restoration.interrupt import Interrupt
@@ -69,6 +69,7 @@ class Options:
     distances: bool = True
     clip: str | None = None
     to_final: bool = False
+    argv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,14 @@ def measure_all(
     command: str,
     options: Options,
     tasks: dict[str, Task],
-    runs: tuple[Run, ...],
+    trials: tuple[Trial, ...],
     methods: tuple[Method, ...] = (),
     told: Mapping[str, Any] | None = None,
 ) -> Finished:
     """Measure every task on every picture, but for what an earlier call has measured.
 
     Args:
-        methods: whole restorations to compare, besides runs.
+        methods: whole restorations to compare, besides trials.
         told: what else the numbers depend on, for the results' configuration.
 
     Raises:
@@ -109,20 +110,20 @@ def measure_all(
     prior = load_prior(options.prior, options.device, options.precision)
     if not options.fit:
         check_sizes(sources, prior.image_shape[1:])
-    bench, space, notes = build_bench(options, prior, runs, methods)
+    bench, space, notes = build_bench(options, prior, trials, methods)
     reference = known_reference(options.reference_stats, space)
     config = _config(command, options, bench, told or {})
     results = Results(options.output, config, overwrite=options.overwrite)
     asked = [replace(task, fit=options.fit) for task in tasks.values()]
     facts = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in asked}
-    todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes})
+    todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes}, options.argv)
     measurer = _measurer(command, options, bench, config, told or {})
     complete = watched(todo, measurer, results, len(sources) * len(tasks))
     return Finished(results, space, notes, complete, reference)
 
 
 def build_bench(
-    options: Options, prior: DiffusionPrior, runs: tuple[Run, ...], methods: tuple[Method, ...] = ()
+    options: Options, prior: DiffusionPrior, trials: tuple[Trial, ...], methods: tuple[Method, ...] = ()
 ) -> tuple[Bench, FeatureSpace, tuple[str, ...]]:
     """The metrics that can be had here, their features' space, and a line for each that cannot."""
     can = available(
@@ -137,7 +138,7 @@ def build_bench(
     notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
     measured = features if options.distances else None
     to_final, missing = _to_final(options, prior.device) if options.to_final else ({}, ())
-    bench = Bench(prior, runs, options.posterior, measured, lpips, True, options.shown, methods, to_final)
+    bench = Bench(prior, trials, options.posterior, measured, lpips, True, options.shown, methods, to_final)
     return bench, features.space, (*notes, *missing)
 
 
@@ -170,7 +171,9 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "precision": options.precision,
         "image shape": list(prior.image_shape),
         **record_of(bench.posterior),
-        "runs": [[run.name, list(run.allocation), list(run.points), list(run.kinds)] for run in bench.runs],
+        "runs": [
+            [trial.name, list(trial.allocation), list(trial.stops), list(trial.kinds)] for trial in bench.trials
+        ],
         **told,
         "features": None if bench.features is None else vars(bench.features.space),
         "lpips": bench.lpips is not None,
@@ -189,13 +192,13 @@ class _Build:
 
     command: str
     options: Options
-    runs: tuple[Run, ...]
+    trials: tuple[Trial, ...]
     methods: tuple[Method, ...]
     told: Mapping[str, Any]
 
     def __call__(self) -> tuple[Bench, dict[str, Any]]:
         prior = load_prior(self.options.prior, self.options.device, self.options.precision)
-        bench, _, _ = build_bench(self.options, prior, self.runs, self.methods)
+        bench, _, _ = build_bench(self.options, prior, self.trials, self.methods)
         return bench, _config(self.command, self.options, bench, self.told)
 
 
@@ -205,7 +208,7 @@ def _measurer(
     if options.workers == "here":
         return here(bench)
     device = bench.prior.device.type
-    build = _Build(command, replace(options, device=device), bench.runs, bench.methods, told)
+    build = _Build(command, replace(options, device=device), bench.trials, bench.methods, told)
     return on_ray(build, config, device, options.workers)
 
 

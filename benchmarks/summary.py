@@ -14,10 +14,10 @@ from benchmarks.metrics.distance import Distance
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.kid import kernel_distance
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
-from benchmarks.runs import Kind, Look
+from benchmarks.trials import Kind, Look
 from restoration.errors import ImageError
 
 BLOCK = 1024
@@ -160,9 +160,9 @@ def statistics(
 
 def sample(
     results: Results, task: str, key: str, readable: Mapping[int, list[str]], space: FeatureSpace
-) -> Sample:
+) -> FeatureSample:
     """Some of one look's features, of the same names as of any other look."""
-    some = Sample(space)
+    some = FeatureSample(space)
     for index, names in readable.items():
         some.update(results.features(task, index, key), names)
     return some

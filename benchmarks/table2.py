@@ -7,20 +7,20 @@ from dataclasses import replace
 
 from benchmarks import paper
 from benchmarks.markdown import conditions, markdown
-from benchmarks.runs import Look, Run, nested, plain
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import TaskSummary, originals, summarise
+from benchmarks.trials import Look, Trial, nested_trial, plain_trial
 
 CLOSE = {"PSNR": 0.3, "FID": 1.0}
 """How far from the paper a number may be to be called equal: seeds, masks and the test images differ."""
 
 
-def runs(outer: int, inner: int) -> tuple[Run, Run]:
+def trials(outer: int, inner: int) -> tuple[Trial, Trial]:
     """Nested, and plain DDRM of as many evaluations, looked at after every inner run's worth."""
-    points = tuple(inner * (i + 1) for i in range(outer))
+    stops = tuple(inner * (i + 1) for i in range(outer))
     return (
-        nested((inner,) * outer, points),
-        plain(outer * inner, points, ("returned", "drawn")),
+        nested_trial((inner,) * outer, stops),
+        plain_trial(outer * inner, stops, ("returned", "drawn")),
     )
 
 
@@ -31,7 +31,7 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
         RestorationError, ValueError: one line.
     """
     pinned = replace(options, posterior=paper.POSTERIOR)
-    finished = measure_all("table2", pinned, paper.chosen(tasks), runs(outer, inner))
+    finished = measure_all("table2", pinned, paper.chosen(tasks), trials(outer, inner))
     if not finished.complete:
         return finished, []
     file = options.reference_stats
@@ -49,10 +49,10 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
 def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: int) -> list[str]:
     """Markdown lines: our numbers, the paper's beside them, and what to make of the differences."""
     config = finished.results.config
-    whole, single = runs(outer, inner)
-    looks = [Look(whole.name, "returned", nfe) for nfe in whole.points]
-    end = Look(single.name, "returned", single.points[-1])
-    early = [Look(single.name, kind, nfe) for kind in ("returned", "drawn") for nfe in single.points[:-1]]
+    whole, single = trials(outer, inner)
+    looks = [Look(whole.name, "returned", nfe) for nfe in whole.stops]
+    end = Look(single.name, "returned", single.stops[-1])
+    early = [Look(single.name, kind, nfe) for kind in ("returned", "drawn") for nfe in single.stops[:-1]]
     as_paper = (outer, inner) == (paper.OUTER, paper.INNER)
     same = as_paper and "celeba" in config["prior"] and config["image shape"][1:] == [256, 256]
     distance = finished.space.frechet_name

@@ -14,8 +14,8 @@ Generators = torch.Generator | list[torch.Generator] | None
 LEARNED = ("learned", "learned_range")
 
 
-class Inner(Protocol):
-    """One inner run after the other."""
+class InnerSolver(Protocol):
+    """What solves one inner run after the other."""
 
     def begin(self, timesteps: Sequence[int]) -> None:
         """Start a run over falling timesteps."""
@@ -118,7 +118,7 @@ class DPMSolverInner:
         return moved, self.solver.model_outputs[-1]
 
 
-def make_inner(config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tensor) -> Inner:
+def make_inner(config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tensor) -> InnerSolver:
     """The inner solver that a nested scheduler's config names; ``final``: the ᾱ an inner DDIM lands on."""
     if config.inner == "ddpm":
         return DDPMInner(config, ddpm)

@@ -35,6 +35,7 @@ class Run:
         levels: the noise levels from which inner runs start, and 0.
         inner: the unfinished inner run; None between two of them.
         x0: the newest completed estimate, None before the first.
+        reallocations: every change of the allocation, in order: evaluations spent then, and what it was before.
     """
 
     x_k: Tensor
@@ -48,6 +49,7 @@ class Run:
     levels: tuple[int, ...]
     inner: InnerRun | None = None
     x0: Tensor | None = None
+    reallocations: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def __len__(self) -> int:
         return len(self.x_k)
@@ -138,10 +140,11 @@ class Run:
     @property
     def _place(self) -> tuple[object, ...]:
         inner = None if self.inner is None else (self.inner.levels, len(self.inner.carry))
-        return self.outer_step, self.nfe, self.allocation, self.levels, inner, self.x0 is None
+        history = self.allocation, self.reallocations
+        return self.outer_step, self.nfe, history, self.levels, inner, self.x0 is None
 
     def reallocated(self, allocation: Sequence[int]) -> Self:
-        """The run with another allocation for the steps not yet begun.
+        """The run with another allocation for the steps not yet begun; ``reallocations`` remembers the change.
 
         Args:
             allocation: inner steps of every outer step; those begun must be as they were. The outer levels not yet
@@ -160,7 +163,12 @@ class Run:
         here = self.levels[self.outer_step]
         levels = outer_levels(here, len(steps) - self.outer_step)
         checked_rest(steps[self.outer_step :], levels)
-        return replace(self, allocation=steps, levels=(*self.levels[: self.outer_step], *levels))
+        return replace(
+            self,
+            allocation=steps,
+            levels=(*self.levels[: self.outer_step], *levels),
+            reallocations=(*self.reallocations, (self.spent, self.allocation)),
+        )
 
     def refuse_other(self, allocation: Sequence[int], identities: Sequence[str]) -> None:
         """ValueError unless this is a run with that allocation of images with those identities, or one for all."""

@@ -40,6 +40,7 @@ class NestedState(Run):
             "identities": self.identities,
             "levels": self.levels,
             "inner_levels": None if self.inner is None else self.inner.levels,
+            "reallocations": self.reallocations,
         }
         # clone: safetensors refuses tensors that share memory, as x_k and x0 do at the end of a run.
         stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -115,6 +116,7 @@ def _built(
         levels=_whole(facts["levels"]),
         inner=inner,
         x0=tensors["x0"].to(device) if "x0" in tensors else None,
+        reallocations=tuple(map(_reallocation, facts.get("reallocations", []))),
     )
     _check(state)
     return state
@@ -124,6 +126,12 @@ def _whole(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(value) is not int or not 0 <= value < 2**63 for value in values):
         raise _DamagedError("a number in it is none of ours")
     return tuple(values)
+
+
+def _reallocation(change: Any) -> tuple[int, tuple[int, ...]]:
+    if not isinstance(change, list) or len(change) != 2:
+        raise _DamagedError("a change of its allocation is none of ours")
+    return _whole(change[:1])[0], _whole(change[1])
 
 
 def _check(state: NestedState) -> None:

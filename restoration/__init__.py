@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from degradations import Blur as Blur
     from degradations import Colorization as Colorization
     from degradations import Denoising as Denoising
+    from degradations import FourierSampling as FourierSampling
     from degradations import Inpainting as Inpainting
     from degradations import Measurement as Measurement
     from degradations import OperatorCheckError as OperatorCheckError
+    from degradations import Patterns as Patterns
     from degradations import SuperResolution as SuperResolution
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
@@ -50,16 +53,20 @@ if TYPE_CHECKING:
     from solvers import Posterior as Posterior
     from solvers import Prior as Prior
     from solvers import Question as Question
+    from solvers import Spectral as Spectral
     from solvers import ddim_update as ddim_update
     from solvers import ddrm_coefficients as ddrm_coefficients
 
 _HOMES = {
     "degradations": (
+        "Blur",
         "Colorization",
         "Denoising",
+        "FourierSampling",
         "Inpainting",
         "Measurement",
         "OperatorCheckError",
+        "Patterns",
         "SVDOperator",
         "SuperResolution",
         "check_operator",
@@ -74,6 +81,7 @@ _HOMES = {
         "Posterior",
         "Prior",
         "Question",
+        "Spectral",
         "ddim_update",
         "ddrm_coefficients",
     ),

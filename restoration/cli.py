@@ -9,6 +9,15 @@ from typing import Annotated
 import typer
 
 from restoration import console
+from restoration.settings import (
+    EffortSettings,
+    OutputSettings,
+    PriorSettings,
+    SamplerSettings,
+    Settings,
+    TaskSettings,
+    TileSettings,
+)
 from restoration.tasks import HELP, MASKED, NOISY
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
@@ -54,14 +63,16 @@ def restore(
         int | None,
         typer.Option(help="Of the tiles of a large picture, in pixels.  [default: an eighth of a tile]"),
     ] = None,
-    tile_batch: Annotated[int, typer.Option(help="Tiles evaluated at once: less needs less memory.")] = 16,
+    tile_batch: Annotated[
+        int, typer.Option(help="Tiles evaluated at once: less needs less memory.")
+    ] = TileSettings.batch,
     prior: Annotated[
         str,
         typer.Option(
             metavar="NAME|PATH|ID",
             help="A name (--list-priors), a checkpoint file, a diffusers folder, or a hub id.",
         ),
-    ] = "photos-64",
+    ] = PriorSettings.name,
     prior_config: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),
@@ -78,7 +89,7 @@ def restore(
     ] = None,
     sampler: Annotated[
         str, typer.Option(help="ddrm, or fire: nearer to the truth for the same work when little noise is on it.")
-    ] = "ddrm",
+    ] = SamplerSettings.name,
     grid: Annotated[
         str | None,
         typer.Option(help="Levels of a run: linspace, or log (even in log σ).  [default: the sampler's]"),
@@ -142,37 +153,32 @@ def restore(
         return convert_prior(convert, output or Path(), config, class_label)
 
     from restoration.command import run  # torch loads here, after --help and option errors
-    from restoration.job import Settings
 
     return run(
         Settings(
             inputs=tuple(inputs or ()),
-            output=output or Path(),
-            task=task or "",
-            mask=mask,
-            sigma=sigma,
-            simulate=simulate,
-            fit=fit,
-            overlap=overlap,
-            tile_batch=tile_batch,
-            prior=prior,
-            prior_config=config,
-            class_label=class_label,
-            precision=precision,
-            compile=compile,
-            allocation=steps,
-            sampler=sampler,
-            sampler_settings={"grid": grid, "eta": eta, "eta_b": eta_b},
-            vanilla=vanilla,
-            deadline=deadline,
-            max_nfe=max_nfe,
-            seed=seed,
-            samples=samples,
-            previews=previews,
-            state=state,
-            device=device,
-            overwrite=overwrite,
-            json=json,
+            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask),
+            output=OutputSettings(
+                output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
+            ),
+            prior=PriorSettings(
+                prior,
+                config=config,
+                class_label=class_label,
+                precision=precision,
+                device=device,
+                compile=compile,
+            ),
+            tiles=TileSettings(overlap=overlap, batch=tile_batch),
+            sampler=SamplerSettings(sampler, grid=grid, eta=eta, eta_b=eta_b),
+            effort=EffortSettings(
+                steps,
+                vanilla=vanilla,
+                samples=samples,
+                seed=seed,
+                deadline=deadline,
+                max_nfe=max_nfe,
+            ),
         )
     )
 

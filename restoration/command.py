@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from nested.allocation import checked
 from restoration import images, outputs
+from restoration.delivery import Delivery, StateFile
 from restoration.display import Display, DownloadBar
 from restoration.errors import OutputError, RestorationError
+from restoration.events import Event, Failed
 from restoration.interrupt import INTERRUPTED, Interrupt
-from restoration.job import Job, Settings, written
 from restoration.priors import DiffusionPrior, load_prior
-from restoration.priors.tiled import check_tiling
-from restoration.restorer import Restorer, check_limits
+from restoration.recipe import Recipe
+from restoration.restorer import check_limits
+from restoration.session import Session
+from restoration.settings import PriorSettings, SamplerSettings, Settings
 from restoration.tasks import MASKED, Task, known_pixels
 from solvers import SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
@@ -22,89 +24,125 @@ def run(settings: Settings) -> int:
     Raises:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
-    task = Task(settings.task, settings.sigma, settings.simulate, settings.fit)
+    task = Task(settings.task.name, settings.task.sigma, settings.task.simulate, settings.task.fit)
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
-    targets = outputs.plan(files, settings.output, batch)
+    output = settings.output
+    targets = outputs.plan(files, output.path, batch)
+    deliveries = [Delivery(file, target, output.previews) for file, target in targets.items()]
     outputs.spare(
-        [*files, settings.mask],
-        [settings.state, *(path for file in targets for path in written(settings, file, targets[file]))],
+        [*files, settings.task.mask],
+        [output.state, *(path for delivery in deliveries for path in delivery.written(settings.effort))],
     )
-    mask = None if settings.mask is None else images.load(settings.mask)
-    mask_sha256 = None if settings.mask is None else outputs.sha256(settings.mask)
-    if mask is not None:
-        known_pixels(mask, str(settings.mask))
-    prior = _load_prior(settings)
-    restorer = Restorer(prior, sampler_of(settings))
-    steps = (sum(settings.allocation),) if settings.vanilla else settings.allocation
-    allocation = checked(steps, prior.schedule.K)
-    check_tiling(prior, settings.overlap, settings.tile_batch)
-    if task.fit:
-        task.kind.check_fit(prior.image_shape)
+    recipe = _recipe(settings, task)
     interrupt, failed = Interrupt(), 0
-    with Display(settings.json) as display, interrupt.heard():
-        job = Job(settings, task, mask, mask_sha256, prior, restorer, allocation, display, interrupt)
-        for position, (file, target) in enumerate(targets.items()):
+    with Display(output.json) as display, interrupt.heard():
+        for position, delivery in enumerate(deliveries):
             if interrupt.asked:
-                display.warn(f"{len(targets) - position} inputs are left")
+                display.warn(f"{len(deliveries) - position} inputs are left")
                 return INTERRUPTED
             try:
-                job.restore(file, target)
+                _restore(settings, recipe, delivery, display, interrupt)
             except (RestorationError, ValueError, OSError) as error:
+                name = str(delivery.file)
+                display.show(Failed(name, str(error)))
                 if not batch:
                     raise
                 failed += 1
-                display.warn(f"restore: {error}" if str(file) in str(error) else f"restore: {file}: {error}")
-                display.event("error", input=str(file), message=str(error))
+                display.warn(f"restore: {error}" if name in str(error) else f"restore: {name}: {error}")
     if failed:
-        display.warn(f"restore: {failed} of {len(targets)} inputs failed")
+        display.warn(f"restore: {failed} of {len(deliveries)} inputs failed")
     return 1 if failed else 0
 
 
-def sampler_of(settings: Settings) -> Spectral.Settings:
+def sampler_of(settings: SamplerSettings) -> Spectral.Settings:
     """The sampler that was asked for, with its settings.
 
     Raises:
         ValueError: an unknown sampler, a setting that it does not have, or a wrong value.
     """
-    if settings.sampler not in SAMPLERS:
-        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {settings.sampler!r}")
-    changed = {name: value for name, value in settings.sampler_settings.items() if value is not None}
+    if settings.name not in SAMPLERS:
+        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {settings.name!r}")
     try:
-        return settings_of(settings.sampler).replaced(changed)
+        return settings_of(settings.name).replaced(settings.changed)
     except TypeError as error:  # it has no such setting
         raise ValueError(str(error)) from None
 
 
-def _load_prior(settings: Settings) -> DiffusionPrior:
+def _restore(
+    settings: Settings, recipe: Recipe, delivery: Delivery, display: Display, interrupt: Interrupt
+) -> None:
+    """Restore one input, unless its result is there already."""
+    output, file = settings.output, delivery.file
+    sha256 = outputs.sha256(file)
+    stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
+    state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
+    if not output.overwrite:
+        # a stopped run with a state is continued, so that only a finished one is done
+        limits = recipe.limits() if output.state is None else None
+        skipped = delivery.skipped(recipe.effort, recipe.identity(sha256, state), limits)
+        if skipped is not None:
+            display.show(skipped)
+            return
+    picture = images.load(file)
+    session = Session(recipe, str(file), picture, sha256, state, str(output.state))
+    for note in session.notes:
+        display.say(f"{file.name}: {note}")
+    if session.reallocated is not None:
+        display.warn(f"{file.name}: {session.reallocated}")
+
+    def watch(event: Event) -> bool:
+        if stored is not None:
+            stored.follow(event)
+        display.show(delivery.deliver(event, display.warn))
+        return interrupt.asked
+
+    with display.bar(file.name, sum(recipe.effort.steps)):
+        session.run(watch)
+
+
+def _recipe(settings: Settings, task: Task) -> Recipe:
+    """What the inputs share, with its prior and mask loaded."""
+    sampler = sampler_of(settings.sampler)
+    path = settings.task.mask
+    mask = None if path is None else images.load(path)
+    mask_sha256 = None if path is None else outputs.sha256(path)
+    if mask is not None:
+        known_pixels(mask, str(path))
+    prior = _load_prior(settings.prior)
+    return Recipe(task, prior, sampler, settings.effort, settings.tiles, mask, mask_sha256)
+
+
+def _load_prior(settings: PriorSettings) -> DiffusionPrior:
     with DownloadBar() as bar:
         return load_prior(
-            settings.prior,
+            settings.name,
             settings.device,
             settings.precision,
             class_label=settings.class_label,
-            config=settings.prior_config,
+            config=settings.config,
             compile=settings.compile,
             progress=bar.advance,
         )
 
 
 def _check(settings: Settings, task: Task, batch: bool) -> None:
-    if settings.state is not None and batch:
+    effort, output, mask = settings.effort, settings.output, settings.task.mask
+    if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
-    if settings.samples < 1:
-        raise ValueError(f"--samples must be at least 1: got {settings.samples}")
-    check_limits(settings.deadline, settings.max_nfe)
-    last = SEED_LIMIT - settings.samples
-    if settings.seed is not None and not 0 <= settings.seed <= last:
-        raise ValueError(f"--seed must be from 0 to {last}: got {settings.seed}")
-    if settings.mask is not None and not task.kind.takes_mask:
+    if effort.samples < 1:
+        raise ValueError(f"--samples must be at least 1: got {effort.samples}")
+    check_limits(effort.deadline, effort.max_nfe)
+    last = SEED_LIMIT - effort.samples
+    if effort.seed is not None and not 0 <= effort.seed <= last:
+        raise ValueError(f"--seed must be from 0 to {last}: got {effort.seed}")
+    if mask is not None and not task.kind.takes_mask:
         raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
-    if task.kind.takes_mask and settings.mask is None and not settings.simulate:
+    if task.kind.takes_mask and mask is None and not task.simulate:
         raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
-    if settings.previews is not None:
-        outputs.probe(settings.previews, may_be_made=True)
-    if settings.state is not None:
-        outputs.probe(settings.state.parent, may_be_made=False)
-        if settings.state.is_dir():
-            raise OutputError(f"--state {settings.state} is a folder: give a file")
+    if output.previews is not None:
+        outputs.probe(output.previews, may_be_made=True)
+    if output.state is not None:
+        outputs.probe(output.state.parent, may_be_made=False)
+        if output.state.is_dir():
+            raise OutputError(f"--state {output.state} is a folder: give a file")

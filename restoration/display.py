@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from restoration.restorer import Preview
+from restoration.events import Advanced, Event, Failed, Previewed, Restored, Skipped
 
 LONGEST_NAME = 20
 
@@ -100,31 +99,51 @@ class Display:
         with _nobody_may_listen():
             self.console.print(text, markup=False)
 
-    def event(self, event: str, **facts: Any) -> None:
-        """One JSON object on stdout; nothing without ``as_json``."""
-        if self.as_json:
+    def show(self, event: Event) -> None:
+        """Tell an event: its JSON line on stdout with ``as_json``, else text, or the bar a little longer."""
+        if isinstance(event, Advanced):
+            self._advance(event)
+        elif self.as_json:
+            line = event.json()
             with _nobody_may_listen():
-                sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+                sys.stdout.write(line + "\n")
                 sys.stdout.flush()
+        elif not isinstance(event, Failed):  # that is told by whoever decides whether to go on
+            self.say(_in_words(event))
 
-    def begin(self, name: str, total_nfe: int) -> None:
-        """A new bar."""
+    @contextmanager
+    def bar(self, name: str, total_nfe: int) -> Iterator[None]:
+        """A bar of so many evaluations while the block runs."""
         short = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
         self._task = self._bar.add_task(short, total=total_nfe, next_preview="")
-
-    def advance(self, preview: Preview, allocation: tuple[int, ...], spent_before: int) -> None:
-        """Move the bar, and tell when the next preview comes at the pace so far."""
-        if self._task is None:
-            return
-        ends = [sum(allocation[: i + 1]) for i in range(len(allocation))]
-        pace = preview.elapsed / max(preview.nfe - spent_before, 1)
-        coming = next((end for end in ends if end > preview.nfe), None)
-        text = "" if coming is None else f"next preview in {(coming - preview.nfe) * pace:.1f} s"
-        with _nobody_may_listen():
-            self._bar.update(self._task, completed=preview.nfe, next_preview=text)
-
-    def finish(self) -> None:
-        """Take the bar away."""
-        if self._task is not None:
+        try:
+            yield
+        finally:
             self._bar.remove_task(self._task)
             self._task = None
+
+    def _advance(self, event: Advanced) -> None:
+        if self._task is None:
+            return
+        wait = event.next_preview_s
+        text = "" if wait is None else f"next preview in {wait:.1f} s"
+        with _nobody_may_listen():
+            self._bar.update(self._task, completed=event.nfe, next_preview=text)
+
+
+def _in_words(event: Previewed | Restored | Skipped) -> str:
+    name = Path(event.input).name
+    if isinstance(event, Skipped):
+        return f"{name}: {event.path} is done; skipped (--overwrite redoes it)"
+    spent, change = f"{event.nfe} of {event.total_nfe} evaluations", event.expected_change
+    told = f", PSNR {event.scores['psnr']:.2f} dB" if "psnr" in event.scores else ""
+    told += f", SSIM {event.scores['ssim']:.3f}" if "ssim" in event.scores else ""
+    if isinstance(event, Previewed) and change:
+        told += f", expected to change by about {change:.2g}"
+    told += "" if event.path is None else f" → {event.path}"
+    if isinstance(event, Previewed):
+        return f"{name}: preview at {spent}, {event.elapsed:.1f} s{told}"
+    if event.stopped_by == "finished":
+        return f"{name}: {spent}, {event.elapsed:.1f} s, seed {event.seeds[0]}{told}"
+    why = event.stopped_by.replace("_", " ")
+    return f"{name}: stopped at {spent} ({why}), seed {event.seeds[0]}{told}"

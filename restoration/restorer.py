@@ -206,7 +206,7 @@ class Restorer:
                 stopped_by = end.value
         return Restoration(
             image=best.image,
-            nfe=newest.nfe,
+            nfe=newest.state.spent,
             total_nfe=newest.total_nfe,
             elapsed=newest.elapsed,
             seeds=newest.state.seeds,

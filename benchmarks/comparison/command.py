@@ -13,9 +13,9 @@ from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.markdown import conditions, markdown
 from benchmarks.methods import Method, OneEvaluation, Ours, PseudoInverse
 from benchmarks.report.conditions import unanswered
-from benchmarks.runs import Look
 from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
+from benchmarks.trials import Look
 from restoration.tasks import Task
 
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}

@@ -92,10 +92,10 @@ def deepinv_ddrm(nfe: int) -> Affine:
 
 def draw_ours(allocation: tuple[int, ...]) -> Tensor:
     """Samples (N, 1, 1, pixels)."""
-    from benchmarks.runs import Run, follow
+    from benchmarks.trials import Trial, follow
 
     posterior = Restorer(prior()).posterior(_nothing(SAMPLES))
-    return follow(Run("ours", allocation, (sum(allocation),)), posterior, list(range(SAMPLES)))[1]
+    return follow(Trial("ours", allocation, (sum(allocation),)), posterior, list(range(SAMPLES)))[1]
 
 
 def draw_deepinv(nfe: int) -> Tensor:

@@ -19,6 +19,7 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
+from benchmarks.command_line import typed
 from restoration.interrupt import INTERRUPTED
 
 
@@ -76,6 +77,7 @@ def generate(
     from benchmarks.report.figure import write_figure
 
     parsed = {
+        "argv": typed(),
         "data": tuple(data or ()),
         "totals": numbers("--totals", totals),
         "splits": numbers("--splits", splits),

@@ -19,10 +19,10 @@ from benchmarks.generation.drawing import (
     DrawingBench,
     Drawn,
     Generation,
+    ImageRequest,
     Model,
     PriorModel,
-    Sample,
-    SolverRun,
+    SolverTrial,
     here,
     shared,
 )
@@ -66,11 +66,12 @@ class Options:
     fid_weights: Path | None = None
     overwrite: bool = False
     shown: int = 6
+    argv: tuple[str, ...] = ()
 
 
-def runs(
+def trials(
     totals: tuple[int, ...], splits: tuple[int, ...], inner: str, eta: float, dpm: tuple[int, ...] = ()
-) -> tuple[SolverRun, ...]:
+) -> tuple[SolverTrial, ...]:
     """Each total spent at once ("vanilla", one outer step) and in each split; so too with DPM-Solver++(2S).
 
     Each is looked at after 20, 40, 60, 80 and 100 % and at ``POINTS`` more, evenly spread.
@@ -80,9 +81,9 @@ def runs(
     """
     if min(*totals, *splits, *dpm, 1) < 1:
         raise ValueError(f"--totals, --splits and --dpm must be at least 1: got {totals}, {splits}, {dpm}")
-    made = [_run(total, outer, inner, eta) for total in dict.fromkeys(totals) for outer in _outer(total, splits)]
+    made = [_trial(total, outer, inner, eta) for total in dict.fromkeys(totals) for outer in _outer(total, splits)]
     solver = "dpmsolver++2s"
-    made += [_run(t, outer, solver, eta, "dpm++ ") for t in dict.fromkeys(dpm) for outer in _outer(t, splits)]
+    made += [_trial(t, outer, solver, eta, "dpm++ ") for t in dict.fromkeys(dpm) for outer in _outer(t, splits)]
     return tuple(made)
 
 
@@ -93,11 +94,11 @@ def _outer(total: int, splits: tuple[int, ...]) -> list[int]:
     return list(dict.fromkeys((1, *splits)))
 
 
-def _run(total: int, outer: int, inner: str, eta: float, prefix: str = "") -> SolverRun:
+def _trial(total: int, outer: int, inner: str, eta: float, prefix: str = "") -> SolverTrial:
     evenly = {max(round(total * (i + 1) / POINTS), 1) for i in range(POINTS)}
-    points = tuple(sorted(evenly | {shared(total, share) for share in SHARES}))
+    stops = tuple(sorted(evenly | {shared(total, share) for share in SHARES}))
     name = f"vanilla {total}" if outer == 1 else f"nested {outer}x{total // outer}"
-    return SolverRun(prefix + name, (total // outer,) * outer, points, ("returned",), inner, eta)
+    return SolverTrial(prefix + name, (total // outer,) * outer, stops, ("returned",), inner, eta)
 
 
 def measure(options: Options) -> tuple[Finished, TaskSummary]:
@@ -107,19 +108,19 @@ def measure(options: Options) -> tuple[Finished, TaskSummary]:
         RestorationError, ValueError: it cannot be done; the message is one line.
     """
     _check(options)
-    planned = runs(options.totals, options.splits, options.inner, options.eta, options.dpm)
+    planned = trials(options.totals, options.splits, options.inner, options.eta, options.dpm)
     model = open_model(options.prior, options.conditions, options.device, options.precision)
-    for run in planned:  # what a scheduler refuses, it refuses before hours of drawing
-        model.scheduler(run).set_timesteps(len(run.allocation))
+    for trial in planned:  # what a scheduler refuses, it refuses before hours of drawing
+        model.scheduler(trial).set_timesteps(len(trial.allocation))
     features, notes = _features(options, model)
     clip, clip_notes = _clip(options, model)
     real, left_out = _reference(options, features, model)
     bench = DrawingBench(model, planned, options.seed, features, clip, options.shown)
     results = Results(options.output, _config(options, bench, real), overwrite=options.overwrite)
     real.save(options.output / reference.FILE)
-    todo: list[Drawn] = jobs(
-        [Generation()], _samples(options, model), options.batch, results, {"notes": (*notes, *clip_notes)}
-    )
+    told = {"notes": (*notes, *clip_notes)}
+    requests = _requests(options, model)
+    todo: list[Drawn] = jobs([Generation()], requests, options.batch, results, told, options.argv)
     complete = watched(todo, lambda pieces: here(bench, pieces), results, options.samples, "samples")
     finished = Finished(results, features.space, (*notes, *clip_notes, *left_out), complete, real)
     if not complete:
@@ -197,7 +198,7 @@ def _reference(options: Options, features: Features, model: Model) -> tuple[Stat
     return real, notes
 
 
-def _samples(options: Options, model: Model) -> list[Sample]:
+def _requests(options: Options, model: Model) -> list[ImageRequest]:
     prompts: tuple[str, ...] = ("",)
     classes: tuple[int, ...] = (0,)
     if isinstance(model, PipelineModel):
@@ -205,7 +206,7 @@ def _samples(options: Options, model: Model) -> list[Sample]:
             (options.conditions.prompts, classes) if model.takes == "prompt" else (prompts, model.classes)
         )
     return [
-        Sample(f"sample-{i:05d}", prompts[i % len(prompts)], classes[i % len(classes)])
+        ImageRequest(f"sample-{i:05d}", prompts[i % len(prompts)], classes[i % len(classes)])
         for i in range(options.samples)
     ]
 
@@ -226,7 +227,9 @@ def _config(options: Options, bench: DrawingBench, real: Statistics) -> dict[str
         "totals": list(options.totals),
         "splits": list(options.splits),
         "dpm": list(options.dpm),
-        "runs": [[run.name, list(run.allocation), list(run.points), list(run.kinds)] for run in bench.runs],
+        "runs": [
+            [trial.name, list(trial.allocation), list(trial.stops), list(trial.kinds)] for trial in bench.trials
+        ],
         "features": vars(bench.features.space),
         "clip": None if bench.clip is None else bench.clip.name,
         "values": "floats in [0, 1], clamped for every metric; features of uint8",

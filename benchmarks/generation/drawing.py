@@ -17,7 +17,7 @@ from benchmarks.metrics.clip import ClipScore
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
-from benchmarks.runs import Look, Run
+from benchmarks.trials import Look, Trial
 from nested import NestedScheduler
 from restoration.priors import DiffusionPrior
 from restoration.restorer import synchronise
@@ -29,8 +29,8 @@ SHARES = (20, 40, 60, 80, 100)
 
 
 @dataclass(frozen=True)
-class SolverRun(Run):
-    """A run with an inner solver of its own; ``eta`` is an inner ``ddim``'s."""
+class SolverTrial(Trial):
+    """A trial with an inner solver of its own; ``eta`` is an inner ``ddim``'s."""
 
     inner: str = "ddim"
     eta: float = 0.85
@@ -46,7 +46,7 @@ def shared(total: int, share: int) -> int:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ImageRequest:
     """One image to be drawn.
 
     Args:
@@ -67,15 +67,15 @@ class Model(Protocol):
     image_shape: tuple[int, int, int]
     device: torch.device
 
-    def scheduler(self, run: SolverRun) -> NestedScheduler:
-        """As a user would set it for this run; ValueError where it cannot be."""
+    def scheduler(self, trial: SolverTrial) -> NestedScheduler:
+        """As a user would set it for this trial; ValueError where it cannot be."""
         ...
 
     def draw(
         self,
         scheduler: NestedScheduler,
         outer: int,
-        samples: Sequence[Sample],
+        requests: Sequence[ImageRequest],
         generators: list[torch.Generator],
     ) -> None:
         """Run ``scheduler`` to its end; what is wanted is heard by its ``on_step``."""
@@ -94,16 +94,16 @@ class PriorModel:
         self.name, self.fingerprint = prior.name, prior.fingerprint()
         self.image_shape, self.device = prior.image_shape, prior.device
 
-    def scheduler(self, run: SolverRun) -> NestedScheduler:
+    def scheduler(self, trial: SolverTrial) -> NestedScheduler:
         """On the prior's schedule, for what its network predicts."""
         alpha_bars = self.prior.schedule.alpha_bars
         config = self.prior.network.config
         made: NestedScheduler = NestedScheduler(
             num_train_timesteps=self.prior.schedule.K,
             trained_betas=(1 - alpha_bars[1:] / alpha_bars[:-1]).tolist(),
-            inner_steps=run.allocation[0],
-            inner=run.inner,
-            inner_eta=run.eta,
+            inner_steps=trial.allocation[0],
+            inner=trial.inner,
+            inner_eta=trial.eta,
             prediction_type=self.prior.prediction,
             variance_type="learned_range" if config.out_channels > config.in_channels else "fixed_small",
         )
@@ -114,13 +114,13 @@ class PriorModel:
         self,
         scheduler: NestedScheduler,
         outer: int,
-        samples: Sequence[Sample],
+        requests: Sequence[ImageRequest],
         generators: list[torch.Generator],
     ) -> None:
         """One network call a step of the scheduler."""
         network, label = self.prior.network, self.prior.class_label
         scheduler.set_timesteps(outer)
-        x = randn_tensor((len(samples), *self.image_shape), generator=generators, device=self.device)
+        x = randn_tensor((len(requests), *self.image_shape), generator=generators, device=self.device)
         labels = None if label is None else torch.full((len(x),), label, device=self.device)
         for t in scheduler.timesteps:
             output = network(x.to(network.dtype), int(t), class_labels=labels).sample
@@ -132,25 +132,25 @@ class PriorModel:
 
 
 def follow(
-    model: Model, run: SolverRun, samples: Sequence[Sample], generators: list[torch.Generator]
+    model: Model, trial: SolverTrial, requests: Sequence[ImageRequest], generators: list[torch.Generator]
 ) -> dict[Look, Tensor]:
     """What stopping at every point would leave: estimates, not decoded, the same tensor where none is newer."""
-    scheduler = model.scheduler(run)
+    scheduler = model.scheduler(trial)
     looks: dict[Look, Tensor] = {}
 
     def look(scheduler: NestedScheduler) -> None:
         nfe = scheduler.progress.nfe
-        if nfe in run.points and scheduler.last_estimate is not None:
-            looks[Look(run.name, "returned", nfe)] = scheduler.last_estimate
+        if nfe in trial.stops and scheduler.last_estimate is not None:
+            looks[Look(trial.name, "returned", nfe)] = scheduler.last_estimate
 
     scheduler.on_step, scheduler.generator = look, generators
-    model.draw(scheduler, len(run.allocation), samples, generators)
+    model.draw(scheduler, len(trial.allocation), requests, generators)
     return looks
 
 
 @dataclass(frozen=True)
 class DrawingBench:
-    """What measures: one model, the runs to compare, the metrics.
+    """What measures: one model, the trials to compare, the metrics.
 
     Args:
         seed: of all samples, with their names.
@@ -160,7 +160,7 @@ class DrawingBench:
     """
 
     model: Model
-    runs: tuple[SolverRun, ...]
+    trials: tuple[SolverTrial, ...]
     seed: int
     features: Features
     clip: ClipScore | None = None
@@ -174,7 +174,7 @@ class Generation:
     name: str = "generate"
 
 
-Drawn = Piece[Generation, Sample]
+Drawn = Piece[Generation, ImageRequest]
 """A chunk of samples to be drawn."""
 
 
@@ -184,29 +184,31 @@ def here(bench: DrawingBench, todo: Sequence[Drawn]) -> Generator[tuple[Drawn, C
         yield piece, measure(bench, piece.sources, piece.first)
 
 
-def measure(bench: DrawingBench, samples: Sequence[Sample], first: int) -> Chunk:
-    """Draw some samples by every run, and measure what is seen of them on the way.
+def measure(bench: DrawingBench, requests: Sequence[ImageRequest], first: int) -> Chunk:
+    """Draw some samples by every trial, and measure what is seen of them on the way.
 
     Args:
         first: how many samples come before these.
     """
-    chunk = Chunk([sample.name for sample in samples], hardware=hardware(bench.model.device))
-    kept = max(min(bench.shown - first, len(samples)), 0)
-    for run in bench.runs:
-        _measure_run(bench, run, samples, kept, chunk)
+    chunk = Chunk([request.name for request in requests], hardware=hardware(bench.model.device))
+    kept = max(min(bench.shown - first, len(requests)), 0)
+    for trial in bench.trials:
+        _measure_trial(bench, trial, requests, kept, chunk)
     return chunk
 
 
-def _measure_run(bench: DrawingBench, run: SolverRun, samples: Sequence[Sample], kept: int, chunk: Chunk) -> None:
+def _measure_trial(
+    bench: DrawingBench, trial: SolverTrial, requests: Sequence[ImageRequest], kept: int, chunk: Chunk
+) -> None:
     model = bench.model
     seeds = [derived_seed(bench.seed, name) for name in chunk.names]
     generators = [torch.Generator(model.device).manual_seed(seed) for seed in seeds]
     synchronise(model.device)
     begun = time.perf_counter()
-    looks = follow(model, run, samples, generators)
+    looks = follow(model, trial, requests, generators)
     synchronise(model.device)
-    chunk.seconds[run.name] = time.perf_counter() - begun
-    final = model.decode(looks[Look(run.name, "returned", run.points[-1])])
+    chunk.seconds[trial.name] = time.perf_counter() - begun
+    final = model.decode(looks[Look(trial.name, "returned", trial.stops[-1])])
     if not bool(final.isfinite().all()):
         raise ValueError("the network answered NaN; another precision (fp32, bf16) may do")
     newest: Tensor | None = None
@@ -214,21 +216,21 @@ def _measure_run(bench: DrawingBench, run: SolverRun, samples: Sequence[Sample],
         if x0 is not newest:  # an outer step long, nothing newer is there to be measured
             newest, pictures = x0, model.decode(x0)
             features = bench.features(pictures, chunk.names).cpu()
-            scores = _scores(bench, pictures, final, samples)
+            scores = _scores(bench, pictures, final, requests)
         chunk.features[look.key] = features.clone()  # a file holds no tensor twice
         for i, name in enumerate(chunk.names):
             told = {metric: values[i] for metric, values in scores.items()}
             chunk.rows.append(
-                {"image": name, "run": run.name, "kind": look.kind, "nfe": look.nfe, **told, "task": "generate"}
+                {"image": name, "run": trial.name, "kind": look.kind, "nfe": look.nfe, **told, "task": "generate"}
             )
-        if kept and look.nfe in {run.at(share) for share in SHARES}:
+        if kept and look.nfe in {trial.at(share) for share in SHARES}:
             chunk.pictures[look.key] = to_uint8(pictures[:kept]).cpu().contiguous()
 
 
 def _scores(
-    bench: DrawingBench, pictures: Tensor, final: Tensor, samples: Sequence[Sample]
+    bench: DrawingBench, pictures: Tensor, final: Tensor, requests: Sequence[ImageRequest]
 ) -> dict[str, list[float]]:
     scores = {"rmse_to_final": mse(pictures, final).sqrt().tolist()}
     if bench.clip is not None:
-        scores["clip"] = bench.clip(pictures, [sample.prompt for sample in samples]).tolist()
+        scores["clip"] = bench.clip(pictures, [request.prompt for request in requests]).tolist()
     return scores

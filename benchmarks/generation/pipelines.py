@@ -17,7 +17,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
-from benchmarks.generation.drawing import Model, PriorModel, Sample, SolverRun
+from benchmarks.generation.drawing import ImageRequest, Model, PriorModel, SolverTrial
 from benchmarks.quiet import quiet
 from nested import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
@@ -142,11 +142,11 @@ class PipelineModel:
         """Over which samples go round."""
         return self.conditions.classes or tuple(range(self._class_count()))
 
-    def scheduler(self, run: SolverRun) -> NestedScheduler:
+    def scheduler(self, trial: SolverTrial) -> NestedScheduler:
         """From the pipeline's own, with the network's variance where it learned one."""
-        learned = {"variance_type": "learned_range"} if self.learned and run.inner == "ddpm" else {}
+        learned = {"variance_type": "learned_range"} if self.learned and trial.inner == "ddpm" else {}
         made: NestedScheduler = NestedScheduler.from_config(
-            self.config, inner_steps=run.allocation[0], inner=run.inner, inner_eta=run.eta, **learned
+            self.config, inner_steps=trial.allocation[0], inner=trial.inner, inner_eta=trial.eta, **learned
         )
         return made
 
@@ -154,16 +154,16 @@ class PipelineModel:
         self,
         scheduler: NestedScheduler,
         outer: int,
-        samples: Sequence[Sample],
+        requests: Sequence[ImageRequest],
         generators: list[torch.Generator],
     ) -> None:
         """One call of the pipeline."""
         self.pipeline.scheduler = scheduler
         given: dict[str, Any] = {"guidance_scale": self.guidance, "num_inference_steps": outer}
         if self.takes == "prompt":
-            given |= {"prompt": [sample.prompt for sample in samples], "output_type": "latent"}
+            given |= {"prompt": [request.prompt for request in requests], "output_type": "latent"}
         else:
-            given |= {"class_labels": [sample.label for sample in samples], "output_type": "np"}
+            given |= {"class_labels": [request.label for request in requests], "output_type": "np"}
         drops = self.learned and scheduler.config.inner == "ddpm"
         handle = scheduler.take_variance_from(self.network) if drops else None
         try:

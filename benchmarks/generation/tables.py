@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from benchmarks.anytime import area
 from benchmarks.generation.drawing import SHARES, shared
 from benchmarks.markdown import markdown
-from benchmarks.runs import Look
 from benchmarks.setup import Finished
 from benchmarks.summary import TaskSummary
+from benchmarks.trials import Look
 
 Planned = tuple[str, int, int, list[int]]
 """A run as it is stored: its name, outer steps, evaluations in all, points."""

@@ -9,14 +9,18 @@ import numpy.typing as npt
 
 from benchmarks.metrics.distance import Distance
 from benchmarks.metrics.errors import MetricError
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import require_equal
 
 _Points: TypeAlias = npt.NDArray[np.float32]
 
 
 def kernel_distance(
-    restored: Sample, reference: Sample, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+    restored: FeatureSample,
+    reference: FeatureSample,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
 ) -> Distance:
     """Squared MMD of the kernel (x·y / dim + 1)³, unbiased, mean and spread over subsets (Bińkowski et al., 2018).
 

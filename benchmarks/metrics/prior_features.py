@@ -14,6 +14,7 @@ from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.pixels import check_images, to_uint8
 from restoration.priors import DiffusionPrior
 from solvers import NoiseSource
+from solvers.units import to_model
 
 LEVEL = 50
 """Of 1,000 levels: under the linear schedule, noise of σ = 0.09 on the [0, 1] scale."""
@@ -79,7 +80,7 @@ class PriorFeatures:
             raise ValueError(f"names must be one an image: got {len(names)} for {len(images)}")
         noise = NoiseSource([_seed(name) for name in names]).normal(images.shape).to(self.prior.device)
         alpha_bar = self.prior.schedule.alpha_bar(self.k)
-        clean = to_uint8(images.to(self.prior.device)).float() / 127.5 - 1
+        clean = to_model(to_uint8(images.to(self.prior.device)).float() / 255)
         x_k = math.sqrt(alpha_bar) * clean + math.sqrt(1 - alpha_bar) * noise
         rows, columns = _starts(images.shape[2], height), _starts(images.shape[3], width)
         windows = [x_k[:, :, top : top + height, left : left + width] for top in rows for left in columns]

@@ -22,7 +22,7 @@ FORMAT = "nested-restoration feature sample 1"
 LIMIT = 5000
 
 
-class Sample:
+class FeatureSample:
     """The features of at most ``limit`` images, chosen uniformly: those whose names hash lowest.
 
     Which images they are depends on their names and the seed alone: not on order, shards, or how often one
@@ -52,7 +52,7 @@ class Sample:
         for name, row in zip(names, features.detach().float().cpu(), strict=True):
             self._keep(name, row)
 
-    def merge(self, other: Sample) -> None:
+    def merge(self, other: FeatureSample) -> None:
         """Add another's; MetricError where it saw other features, or chose otherwise."""
         require_equal(self.space, other.space)
         if (self.limit, self.seed) != (other.limit, other.seed):
@@ -92,7 +92,7 @@ class Sample:
         atomic_write(path, lambda file: file.write(content))
 
     @classmethod
-    def load(cls, path: Path) -> Sample:
+    def load(cls, path: Path) -> FeatureSample:
         """Read what ``save`` wrote; MetricError, one line, for anything else."""
         space, tensors, told = read_tensors(path, FORMAT)
         try:

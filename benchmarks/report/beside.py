@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from benchmarks import paper
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Metric, Report
-from benchmarks.runs import Look
 from benchmarks.summary import TaskSummary
-from benchmarks.table2 import CLOSE, runs
+from benchmarks.table2 import CLOSE, trials
+from benchmarks.trials import Look
 
 PSNR = Metric("psnr", "PSNR, dB", "higher", 2)
 
@@ -19,9 +19,9 @@ def beside(report: Report) -> Markup:
     summaries = [summary for summary in report.summaries if summary.task in paper.TASKS]
     if report.config.get("command") != "table2" or not summaries:
         return Markup()
-    whole, single = runs(paper.OUTER, paper.INNER)
-    looks = [Look(whole.name, "returned", nfe) for nfe in whole.points]
-    looks.append(Look(single.name, "returned", single.points[-1]))
+    whole, single = trials(paper.OUTER, paper.INNER)
+    looks = [Look(whole.name, "returned", nfe) for nfe in whole.stops]
+    looks.append(Look(single.name, "returned", single.stops[-1]))
     distance = next((d.name for summary in summaries for d in summary.distances.values()), None)
     tables = [_table(report, summaries, looks, PSNR, paper.PSNR)]
     if distance is not None:

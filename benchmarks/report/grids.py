@@ -13,8 +13,8 @@ from benchmarks.chunk import ORIGINAL
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report, runs_of
 from benchmarks.results import Results
-from benchmarks.runs import Look
 from benchmarks.summary import TaskSummary
+from benchmarks.trials import Look
 
 COLUMNS = 6
 """Numbers of evaluations shown; of more, so many are picked evenly, the last among them."""

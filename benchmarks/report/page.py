@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.command_line import for_shell
 from benchmarks.report.beside import beside, same_conditions
 from benchmarks.report.charts import KIND_STYLES, chart
-from benchmarks.report.conditions import command, conditions, failures, unanswered
+from benchmarks.report.conditions import conditions, failures, needed, unanswered
 from benchmarks.report.grids import grid
 from benchmarks.report.markup import Markup, element, joined
 from benchmarks.report.reading import Report, curves, metrics_of, read
@@ -107,6 +108,7 @@ def _lede(report: Report) -> list[Markup]:
         told += f" {'against' if _generated(report) else 'of'} {', '.join(map(str, data))}"
     told += f" at {shape[-1]} × {shape[-2]}" if isinstance(shape, list) and len(shape) > 1 else ""
     told += f", prior {config['prior']}" if "prior" in config else ""
+    told += f", sampler {config['sampler']}" if "sampler" in config else ""
     told += f", η = {config['eta']}" if "eta" in config else ""
     told += f", η_b = {config['eta_b']}" if "eta_b" in config else ""
     lines = [element("h1", _named(report)), element("p", f"{told}.", class_="lede")]
@@ -174,12 +176,13 @@ def _key(kinds: Sequence[str]) -> Markup:
 
 
 def _again(report: Report) -> Markup:
-    line, notes = command(report)
     installed = report.config.get("nested-restoration")
-    version = f"With nested-restoration {installed} and torch {report.config.get('torch', '(not recorded)')}:"
+    version = f"With nested-restoration {installed} and torch {report.config.get('torch', '(not recorded)')}."
+    typed = element("pre", element("code", for_shell(report.argv)), tabindex="0")
+    needs = [element("li", f"{need}.") for need in needed(report)]
     return joined(
+        typed if report.argv else element("p", "The command line was not stored with these results."),
         element("p", version if installed else "The version was not recorded."),
-        element("pre", element("code", line), tabindex="0"),
-        element("ul", *(element("li", f"{note}.") for note in notes)),
+        element("ul", *needs) if needs else Markup(),
         element("p", "This page again: ", element("code", "restore-bench report RESULTS"), "."),
     )

@@ -12,8 +12,8 @@ from benchmarks.generation.reference import FILE as REFERENCE
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
-from benchmarks.runs import KINDS
 from benchmarks.summary import TaskSummary, summarise
+from benchmarks.trials import KINDS
 from restoration.errors import OutputError
 
 Line = tuple[str, str]
@@ -68,11 +68,16 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class Report:
-    """A results folder, read."""
+    """A results folder, read.
+
+    Args:
+        argv: the command line that made it, program name first; empty where it was not stored.
+    """
 
     results: Results
     space: FeatureSpace | None
     summaries: tuple[TaskSummary, ...]
+    argv: tuple[str, ...] = ()
 
     @property
     def config(self) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def read(folder: Path) -> Report:
         summaries = tuple(summarise(results, task, space, reference) for task in tasks)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise OutputError(f"{folder} holds a file that is not as restore-bench writes it ({error!r})") from None
-    return Report(results, space, summaries)
+    return Report(results, space, summaries, results.argv())
 
 
 def _task_rank(task: str) -> tuple[int, str]:

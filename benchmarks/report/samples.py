@@ -10,8 +10,8 @@ from benchmarks.generation.drawing import SHARES, shared
 from benchmarks.report.grids import PIXELS, figure
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report, runs_of
-from benchmarks.runs import Look
 from benchmarks.summary import TaskSummary
+from benchmarks.trials import Look
 
 
 def samples_grid(report: Report, summary: TaskSummary) -> Markup:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from benchmarks.anytime import area
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Line, Metric, curves, runs_of
-from benchmarks.runs import Look
 from benchmarks.summary import TaskSummary
+from benchmarks.trials import Look
 
 NOTHING = element("td", "·", class_="nothing")
 

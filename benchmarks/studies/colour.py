@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks.chunk import problem_of, seed_of
 from benchmarks.metrics.psnr import psnr
-from benchmarks.runs import Look, Run, follow, nested
+from benchmarks.trials import Look, Trial, follow, nested_trial
 from degradations import Measurement
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
@@ -97,9 +97,9 @@ def main(
     console.print("|---" * 5 + "|", markup=False)
     start = time.perf_counter()
     for setting in SETTINGS:
-        run: Run = nested(setting.allocation, tuple(accumulate(setting.allocation)))
-        found, _ = follow(run, Restorer(solved, DDRM.Settings(eta=setting.eta)).posterior(measurement), seeds)
-        pictures = [found[Look(run.name, "returned", nfe)].cpu() for nfe in run.points]
+        trial: Trial = nested_trial(setting.allocation, tuple(accumulate(setting.allocation)))
+        found, _ = follow(trial, Restorer(solved, DDRM.Settings(eta=setting.eta)).posterior(measurement), seeds)
+        pictures = [found[Look(trial.name, "returned", nfe)].cpu() for nfe in trial.stops]
         quality = ", ".join(f"{float(psnr(picture, clean).mean()):.2f}" for picture in pictures)
         errors = [mean_error(picture, clean) for picture in pictures]
         kept = f"{alike(errors[0], errors[-1]):.2f}" if len(errors) > 1 else ""

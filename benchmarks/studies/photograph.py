@@ -43,10 +43,10 @@ def main(
     rows: list[tuple[str, list[Cell]]] = []
     for name, task in TASKS.items():
         problem = pose(task, picture, network.image_shape, seed=seed)
-        assert problem.original is not None  # simulated
-        original = problem.crop(problem.original)
+        original = problem.original
+        assert original is not None  # simulated
         restorer = Restorer(prior_for(network, problem.measurement.operator.image_shape))
-        cells = [Cell(original), Cell(problem.crop(problem.degraded))]
+        cells = [Cell(original), Cell(problem.degraded)]
         begun = time.perf_counter()
 
         def watch(preview: Preview, cells: list[Cell] = cells, original: torch.Tensor = original) -> None:

@@ -9,13 +9,14 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.utils import logging
 from torch import Tensor
 
 from restoration.errors import PriorError, first_line
 from restoration.priors.calibration import Calibration
+from restoration.priors.light import device_of, move
 from restoration.priors.reading import read_json, sha256
 from restoration.priors.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
@@ -80,7 +81,7 @@ class DiffusionPrior:
     @property
     def device(self) -> torch.device:
         """Where the network runs."""
-        return torch.device(self.network.device)
+        return device_of(self.network)
 
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers."""
@@ -164,7 +165,7 @@ class DiffusionPrior:
         weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), None)
         if weights is None:
             raise PriorError(f"{unet / WEIGHTS[0]} is missing")
-        network = _load_network(weights, NETWORKS[kind], dtype).to(device)
+        network = move(_load_network(weights, NETWORKS[kind], dtype), device)
         channels, out_channels = network.config.in_channels, network.config.out_channels
         if out_channels not in (channels, 2 * channels):
             raise PriorError(
@@ -236,7 +237,7 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
             folder,
             use_safetensors=weights.suffix == ".safetensors",
             local_files_only=True,
-            low_cpu_mem_usage=False,
+            low_cpu_mem_usage=True,
             torch_dtype=dtype,
             output_loading_info=True,
         )
@@ -262,6 +263,8 @@ def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:
             return NoiseSchedule.linear(
                 settings["num_train_timesteps"], settings["beta_start"], settings["beta_end"]
             )
+        from diffusers import DDPMScheduler  # for the rarer schedules only
+
         return NoiseSchedule.from_alpha_bar(DDPMScheduler.from_config(settings).alphas_cumprod)
     except Exception as error:  # whatever diffusers raises for a configuration it does not know
         raise PriorError(f"{folder}: its noise schedule is not supported: {first_line(error)}") from None

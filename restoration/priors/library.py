@@ -16,6 +16,7 @@ from restoration.priors.catalogue import KNOWN, recognise
 from restoration.priors.diffusion import DiffusionPrior, refuse_latent_pipeline
 from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
 from restoration.priors.foreign import understand
+from restoration.priors.light import lay_out, move
 from restoration.priors.reading import read_json, read_tensors, sha256
 from restoration.priors.settings import Setting
 
@@ -86,7 +87,7 @@ def load_prior(
     else:
         prior = _from_checkpoint(path, name, where, kind, class_label, config or {})
     # 5 to 16 % faster on 2 CPU cores (3.7 M parameters at 64 px, 114 M at 256 px); inputs follow the weights
-    prior.network.to(memory_format=torch.channels_last)
+    lay_out(prior.network, torch.channels_last)
     if compile:
         prior.network.compile()
         try:
@@ -121,7 +122,7 @@ def _from_checkpoint(
     schedule = foreign.schedule.alpha_bars.numpy().tobytes()
     weights_sha256 = hashlib.sha256(f"{digest} {told}".encode() + schedule).hexdigest()
     return DiffusionPrior(
-        foreign.network.to(device), foreign.schedule, foreign.prediction, name, weights_sha256, class_label
+        move(foreign.network, device), foreign.schedule, foreign.prediction, name, weights_sha256, class_label
     )
 
 

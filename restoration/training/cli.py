@@ -87,12 +87,15 @@ def restore_train(
     if not output.name or "" in sys.argv[1:]:  # an unset shell variable; as a path it would mean this folder
         raise ValueError("DATA and --output (-o) must name something other than this folder")
 
-    from restoration.training.command import Settings, train  # torch loads here, after --help and option errors
+    from restoration.training.command import (  # torch loads here, after --help and option errors
+        TrainingOptions,
+        train,
+    )
     from restoration.training.pictures import Form
     from restoration.training.recipe import Recipe
 
     return train(
-        Settings(
+        TrainingOptions(
             data=tuple(data),
             output=output,
             form=Form(size, 1 if grey else 3, crop),

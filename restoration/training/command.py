@@ -37,7 +37,7 @@ MEASURED = 64
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingOptions:
     """What was asked for on the command line."""
 
     data: tuple[Path, ...]
@@ -54,25 +54,25 @@ class Settings:
     command: str
 
 
-class Run:
+class TrainingRun:
     """One run of the command, from pictures to a prior."""
 
     def __init__(
-        self, settings: Settings, display: Display, interrupt: Interrupt, accelerator: Accelerator
+        self, options: TrainingOptions, display: Display, interrupt: Interrupt, accelerator: Accelerator
     ) -> None:
-        self.settings, self.display, self.accelerator = settings, display, accelerator
-        place = _place(settings.output)
+        self.options, self.display, self.accelerator = options, display, accelerator
+        place = _place(options.output)
         self.schedule = NoiseSchedule.linear()
-        self.objective = Objective(self.schedule, settings.gamma, accelerator.device)
-        self.network, self.initial = _network(settings)
-        self.pictures = _read(settings, display, interrupt)
+        self.objective = Objective(self.schedule, options.gamma, accelerator.device)
+        self.network, self.initial = _network(options)
+        self.pictures = _read(options, display, interrupt)
         self.held_out = self.pictures.held_out()
         checkpoints = Checkpoints(place, accelerator, self._fixed())
         self.trainer = Trainer(
             accelerator,
             self.network,
             self.objective,
-            settings.recipe,
+            options.recipe,
             checkpoints,
             stop=lambda: interrupt.asked,
             watch=lambda: display.advance(self.trainer),
@@ -81,7 +81,7 @@ class Run:
 
     def train(self) -> bool:
         """Whether it is finished; else it was interrupted, and the same command goes on."""
-        progress, recipe = self.trainer.progress, self.settings.recipe
+        progress, recipe = self.trainer.progress, self.options.recipe
         if recipe.share(progress) < 1:
             self._compile()
             if progress.step:
@@ -90,8 +90,8 @@ class Run:
             trained = set(range(len(self.pictures))) - set(self.held_out)
             if not self.trainer.run(self.pictures, sorted(trained)):
                 return False
-        elif _told_finished(self.settings.output, progress.step):
-            self.display.say(f"{self.settings.output} is trained already; more --minutes or --steps would go on")
+        elif _told_finished(self.options.output, progress.step):
+            self.display.say(f"{self.options.output} is trained already; more --minutes or --steps would go on")
             return True
         if self.accelerator.is_main_process:
             self._finish()
@@ -100,7 +100,7 @@ class Run:
 
     def _compile(self) -> None:
         """If asked, or on a GPU; where it cannot be and was not asked for, training goes on without."""
-        asked, form = self.settings.compile, self.settings.form
+        asked, form = self.options.compile, self.options.form
         if not (self.accelerator.device.type == "cuda" if asked is None else asked):
             return
         self.network.compile()
@@ -113,13 +113,13 @@ class Run:
             self.display.say(f"not compiled ({first_line(error)})")
 
     def _fixed(self) -> dict[str, object]:
-        form = self.settings.form
+        form = self.options.form
         return {
             "--size": form.size,
             "--grey": form.channels == 1,
             "--crop": form.crop,
             "pictures": self.pictures.digest(),
-            "network": self.settings.preset if self.initial is None else self.initial.weights_sha256,
+            "network": self.options.preset if self.initial is None else self.initial.weights_sha256,
         }
 
     def _averaged(self) -> UNet2DModel:
@@ -129,7 +129,7 @@ class Run:
 
     def _keep(self) -> None:
         network, step = self._averaged(), self.trainer.progress.step
-        draw_samples(network, self.schedule, self.settings.output / "training" / f"samples-{step:08d}.png")
+        draw_samples(network, self.schedule, self.options.output / "training" / f"samples-{step:08d}.png")
         self._publish(network, self._facts())
 
     def _finish(self) -> None:
@@ -138,17 +138,17 @@ class Run:
         if self.held_out:
             examples = self.pictures.examples(self.held_out, MEASURED)
             facts.examples = len(examples)
-            batch = self.settings.recipe.batch
+            batch = self.options.recipe.batch
             facts.by_level = self.objective.by_level(network, examples, batch)
             if self.initial is not None and self._like_ours(self.initial):
-                before = presets.from_prior(self.initial, self.settings.form.size, self.settings.form.channels)
+                before = presets.from_prior(self.initial, self.options.form.size, self.options.form.channels)
                 facts.by_level_before = self.objective.by_level(
                     before.to(self.accelerator.device), examples, batch
                 )
         self._publish(network, facts)
         for line in facts.table():
             self.display.say(line)
-        self.display.say(f"{self.settings.output}: restore PICTURE --task ... --prior {self.settings.output}")
+        self.display.say(f"{self.options.output}: restore PICTURE --task ... --prior {self.options.output}")
 
     def _like_ours(self, prior: DiffusionPrior) -> bool:
         """Whether its answers mean what ours do, so that they can be compared."""
@@ -156,32 +156,32 @@ class Run:
 
     def _publish(self, network: UNet2DModel, facts: Facts) -> None:
         publish(
-            network, self.schedule, self.settings.output, {"README.md": facts.as_card(), FACTS: facts.as_json()}
+            network, self.schedule, self.options.output, {"README.md": facts.as_card(), FACTS: facts.as_json()}
         )
 
     def _facts(self) -> Facts:
-        settings, progress = self.settings, self.trainer.progress
+        options, progress = self.options, self.trainer.progress
         recent = progress.losses[-max(len(progress.losses) // 10, 1) :]
         return Facts(
-            name=settings.output.resolve().name,
-            command=settings.command,
-            data=[path.resolve().name for path in settings.data],
-            data_licence=settings.licence,
+            name=options.output.resolve().name,
+            command=options.command,
+            data=[path.resolve().name for path in options.data],
+            data_licence=options.licence,
             pictures=len(self.pictures),
             held_out=len(self.held_out),
             skipped=len(self.pictures.skipped),
-            size=settings.form.size,
-            channels=settings.form.channels,
-            crop=settings.form.crop,
-            flip=settings.recipe.flip,
+            size=options.form.size,
+            channels=options.form.channels,
+            crop=options.form.crop,
+            flip=options.recipe.flip,
             parameters=sum(weights.numel() for weights in self.network.parameters()),
             init=None if self.initial is None else self.initial.name,
             steps=progress.step,
             images=progress.images,
             seconds=progress.seconds,
-            batch=settings.recipe.batch * self.accelerator.num_processes,
-            rate=settings.recipe.rate,
-            gamma=settings.gamma,
+            batch=options.recipe.batch * self.accelerator.num_processes,
+            rate=options.recipe.rate,
+            gamma=options.gamma,
             precision=self.accelerator.mixed_precision.replace("no", "fp32"),
             hardware=hardware(self.accelerator.device, self.accelerator.num_processes),
             versions={name: version(name) for name in ("nested-restoration", "torch", "diffusers", "accelerate")},
@@ -189,23 +189,23 @@ class Run:
         )
 
 
-def train(settings: Settings) -> int:
+def train(options: TrainingOptions) -> int:
     """Do it all; the exit code: 0 trained, 130 interrupted (the same command goes on).
 
     Raises:
         RestorationError, ValueError, OSError: it cannot be done; the message is one line.
     """
-    accelerator, interrupt = _accelerator(settings), Interrupt()
+    accelerator, interrupt = _accelerator(options), Interrupt()
     with Display(accelerator.is_main_process) as display, interrupt.heard():
         try:
-            finished = Run(settings, display, interrupt, accelerator).train()
+            finished = TrainingRun(options, display, interrupt, accelerator).train()
         except KeyboardInterrupt:  # while pictures were read, or the second one
             finished = False
     return 0 if finished else INTERRUPTED
 
 
-def _accelerator(settings: Settings) -> Accelerator:
-    device, precision = resolve_device(settings.device), settings.precision
+def _accelerator(options: TrainingOptions) -> Accelerator:
+    device, precision = resolve_device(options.device), options.precision
     if precision not in PRECISIONS:
         raise ValueError(f"--precision must be one of {', '.join(PRECISIONS)}: got {precision!r}")
     if precision == "auto":  # what `accelerate launch` was told goes before our choice
@@ -223,13 +223,13 @@ def _has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _network(settings: Settings) -> tuple[UNet2DModel, DiffusionPrior | None]:
-    size, channels = settings.form.size, settings.form.channels
-    if settings.init is None:
+def _network(options: TrainingOptions) -> tuple[UNet2DModel, DiffusionPrior | None]:
+    size, channels = options.form.size, options.form.channels
+    if options.init is None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.recipe.seed)
-            return presets.from_preset(settings.preset, size, channels), None
-    initial = load_prior(settings.init, "cpu", "fp32")
+            torch.manual_seed(options.recipe.seed)
+            return presets.from_preset(options.preset, size, channels), None
+    initial = load_prior(options.init, "cpu", "fp32")
     return presets.from_prior(initial, size, channels), initial
 
 
@@ -251,8 +251,8 @@ def _told_finished(folder: Path, step: int) -> bool:
         return False
 
 
-def _read(settings: Settings, display: Display, interrupt: Interrupt) -> Pictures:
-    sources = find(settings.data, leave_out=settings.output)
+def _read(options: TrainingOptions, display: Display, interrupt: Interrupt) -> Pictures:
+    sources = find(options.data, leave_out=options.output)
     display.say(f"reading {len(sources)} pictures")
 
     def watch(done: int) -> None:
@@ -260,7 +260,7 @@ def _read(settings: Settings, display: Display, interrupt: Interrupt) -> Picture
             raise KeyboardInterrupt
         display.reading(done, len(sources))
 
-    pictures = Pictures(sources, settings.form, watch)
+    pictures = Pictures(sources, options.form, watch)
     if pictures.cut:
         display.say(f"{pictures.cut} pictures are larger than their share of memory: a part of each is used")
     if pictures.again:
@@ -268,7 +268,7 @@ def _read(settings: Settings, display: Display, interrupt: Interrupt) -> Picture
     if pictures.skipped:
         display.say(f"{len(pictures.skipped)} pictures are skipped, the first: {pictures.skipped[0]}")
     if not len(pictures):
-        raise ImageError(f"{settings.data[0]}: none of {len(sources)} pictures can be used: {pictures.skipped[0]}")
+        raise ImageError(f"{options.data[0]}: none of {len(sources)} pictures can be used: {pictures.skipped[0]}")
     if len(pictures) < FEW:
         display.say(f"warning: {len(pictures)} pictures are few; the network will learn them by heart")
     return pictures

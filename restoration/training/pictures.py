@@ -22,6 +22,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from restoration import images
 from restoration.errors import ImageError
 from restoration.sources import Source
+from solvers.units import to_model
 
 _LANCZOS = Image.Resampling.LANCZOS
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -197,4 +198,4 @@ def _digest(name: str) -> bytes:
 
 def scaled(pixels: Tensor) -> Tensor:
     """uint8 to float32 on the [-1, 1] scale."""
-    return pixels.float() / 127.5 - 1
+    return to_model(pixels.float() / 255)

@@ -11,15 +11,15 @@ from benchmarks.chunk import ORIGINAL, Bench, Chunk, measure, problem_of, seed_o
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.psnr import psnr
-from benchmarks.runs import nested, plain
 from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
+from benchmarks.trials import nested_trial, plain_trial
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
 from restoration.sources import Source, find
 from restoration.tasks import Task
 from solvers import DDRM
 
-RUNS = (nested((2, 1), (1, 3)), plain(2, (2,)))
+TRIALS = (nested_trial((2, 1), (1, 3)), plain_trial(2, (2,)))
 INPAINT, DENOISE = Task("inpaint", simulate=True), Task("denoise", sigma=0.5, simulate=True)
 
 
@@ -28,7 +28,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("chunk")
     write_tiny_prior(folder / "tiny")
     prior = load_prior(folder / "tiny", "cpu")
-    return Bench(prior, RUNS, features=PriorFeatures(prior), shown=2)
+    return Bench(prior, TRIALS, features=PriorFeatures(prior), shown=2)
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +63,23 @@ def test_what_is_measured_is_what_restorer_restores_of_the_same_measurement_seed
     bench: Bench, sources: list[Source], name: str, sigma: float | None
 ) -> None:
     task = Task(name, 0.5 if sigma is None and name == "denoise" else sigma, simulate=True)
-    points, posterior = (1, 2, 4), DDRM.Settings(0.6, 0.9)
-    run = nested((2, 2), points, ("drawn",))  # before the first end, what Restorer shows
-    chunk = measure(Bench(bench.prior, (run,), posterior, shown=2), task, sources[:2], 0)
+    stops, posterior = (1, 2, 4), DDRM.Settings(0.6, 0.9)
+    trial = nested_trial((2, 2), stops, ("drawn",))  # before the first end, what Restorer shows
+    chunk = measure(Bench(bench.prior, (trial,), posterior, shown=2), task, sources[:2], 0)
     measured = scores(chunk)
     restorer = Restorer(bench.prior, posterior)
     for i, source in enumerate(sources[:2]):
         problem = problem_of(task, source, bench.prior.image_shape)
         assert problem.original is not None
         assert problem.measurement.sigma == (task.sigma or 0)
-        for nfe in points:
+        for nfe in stops:
             image = restorer.restore(
                 problem.measurement, allocation=(2, 2), seeds=[seed_of(source.name)], max_nfe=nfe
             ).image
             # a batch of two against two of one: 1e-6 of a pixel, some 1e-5 dB and at most one step of 8 bits
             wanted = float(psnr(image, problem.original[None])[0])
-            assert measured[source.name, run.name, nfe] == pytest.approx(wanted, abs=1e-4)
-            kept = chunk.pictures[f"{run.name}|drawn|{nfe}"][i]
+            assert measured[source.name, trial.name, nfe] == pytest.approx(wanted, abs=1e-4)
+            kept = chunk.pictures[f"{trial.name}|drawn|{nfe}"][i]
             assert int((kept.int() - to_uint8(image)[0].int()).abs().max()) <= 1
 
 
@@ -133,4 +133,4 @@ def test_a_network_that_answers_nan_is_an_error(bench: Bench, sources: list[Sour
             return torch.full_like(x, torch.nan)
 
     with pytest.raises(ValueError, match="the network answered NaN"):
-        measure(Bench(Broken(), RUNS), INPAINT, sources, 0)  # type: ignore[arg-type]
+        measure(Bench(Broken(), TRIALS), INPAINT, sources, 0)  # type: ignore[arg-type]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.studies.kills import write_pictures
 from restoration.priors.calibration import Calibration
+from solvers import SAMPLERS, NoiseSource, Spectral
 
 QUICK = (
     "--prior",
@@ -54,6 +57,8 @@ def test_table2_leaves_a_table_and_says_what_is_missing(folder: Path, bench) -> 
     assert "inpaint: left out on both sides: 01a.png: " in out
     config = json.loads(Path("r/config.json").read_text())
     assert (config["eta"], config["eta_b"], config["device"]) == (0.85, 1.0, "cpu")
+    argv = json.loads(Path("r/asked.json").read_text())["argv"]
+    assert argv == ["restore-bench", "table2", "--data", "pictures", *QUICK, "-o", "r"]
 
 
 def test_a_rerun_says_what_is_there_and_another_configuration_is_refused(folder: Path, bench) -> None:
@@ -165,6 +170,46 @@ def test_anytime_leaves_curves_as_a_table_and_as_a_picture(folder: Path, bench) 
         words = [element.text or "" for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
         assert f"{task}: PSNR, dB ↑" in words
         assert words.count("nested 2x2") == words.count("plain 4") == 2  # of PSNR and of the distance
+
+
+class Halving(Spectral):
+    """Nobody's sampler: a share of what is not ẑ₀ is left by every step, nothing by the last one."""
+
+    @dataclass(frozen=True)
+    class Settings(Spectral.Settings):
+        share: float = 0.5
+
+    def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
+        return z0 + (self.settings.share if k_next else 0) * (z - z0)
+
+
+def test_anytime_measures_any_sampler_that_has_a_name(folder: Path, bench, monkeypatch) -> None:
+    monkeypatch.setitem(SAMPLERS, "halving", Halving)
+    ours = ("--data", "pictures", "--limit", "2", "--sampler", "halving")
+    code, out, err = bench(*ANYTIME, *ours, "--grid", "log")
+    assert code == 0, err
+    assert "halving, grid log, share 0.5, seeds of names" in out
+    config = json.loads(Path("r/config.json").read_text())
+    assert (config["sampler"], config["grid"], config["share"]) == ("halving", "log", 0.5)
+    assert not {"eta", "eta_b"} & set(config)
+    assert bench("report", "r")[0] == 0
+    page = Path("r/report.html").read_text(encoding="utf-8")
+    assert "prior tiny, sampler halving." in page
+    assert "--sampler halving" in page
+    code, _, err = bench(*ANYTIME, *ours, "--eta", "0.5", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "Halving has no setting eta: it has grid, share" in err
+    code, _, err = bench(*ANYTIME, "--data", "pictures", "--sampler", "doubling")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--sampler must be ddrm or fire or halving: got 'doubling'" in err
+
+
+def test_anytime_takes_ddrm_with_its_papers_settings_unless_told_otherwise(folder: Path, bench) -> None:
+    asked = (*ANYTIME, "--data", "pictures", "--limit", "1")
+    for more, eta, eta_b in (((), 0.85, 1.0), (("--eta", "0.5", "--overwrite"), 0.5, 1.0)):
+        assert bench(*asked, *more)[0] == 0
+        config = json.loads(Path("r/config.json").read_text())
+        assert (config["sampler"], config["eta"], config["eta_b"]) == ("ddrm", eta, eta_b)
 
 
 def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, bench) -> None:

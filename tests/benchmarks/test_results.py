@@ -18,11 +18,11 @@ from benchmarks.chunk import ORIGINAL, Chunk
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.kid import kernel_distance
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
-from benchmarks.runs import Look
 from benchmarks.summary import Mean, originals, summarise
+from benchmarks.trials import Look
 from nested.files import atomic_write
 from restoration.errors import ImageError, OutputError
 from restoration.sources import Source
@@ -43,8 +43,8 @@ def features(names: list[str], shift: float) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def sample_of(names: list[str], shift: float) -> Sample:
-    sample = Sample(SPACE)
+def sample_of(names: list[str], shift: float) -> FeatureSample:
+    sample = FeatureSample(SPACE)
     sample.update(features(names, shift), names)
     return sample
 

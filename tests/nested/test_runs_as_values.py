@@ -216,6 +216,7 @@ def test_an_unfinished_run_takes_another_allocation_for_the_rest(tmp_path: Path)
         run.save(tmp_path / "state")
         run = NestedState.load(tmp_path / "state")
         assert (run.allocation, run.levels) == (steps, levels)
+        assert run.reallocations == ((at + 1, (3, 2, 2)),)
         rest = list(NestedDiffusion(inner, steps).run(run))
         assert [e.nfe for e in rest] == list(range(at + 2, sum(steps) + 1))
         assert rest[-1].state.finished

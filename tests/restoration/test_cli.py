@@ -127,6 +127,28 @@ def test_json_without_a_truth_or_previews_has_no_scores_and_no_path(folder: Path
     assert result["path"] == "out.png"
 
 
+def test_json_tells_why_a_single_input_failed_beside_the_one_line(folder: Path, capsys) -> None:
+    Path("text.png").write_text("hello")
+    code, out, err = restore("text.png", "--task", "sr4", "-o", "out.png", "--json", *QUICK, capsys=capsys)
+    (told,) = events(out)
+    assert (code, told["event"], told["input"]) == (2, "error", "text.png")
+    assert err == f"restore: {told['message']}\n"
+    code, out, err = restore("small.png", "--task", "sr4", "-o", "o.png", "--json", "--eta", "2", capsys=capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)  # no input's failure
+
+
+def test_json_tells_what_is_skipped_and_what_fails_in_a_batch(folder: Path, capsys) -> None:
+    Path("text.png").write_text("hello")
+    common = ("small.png", "text.png", "--task", "sr4", "-o", "done", "--json", *QUICK)
+    restore(*common)
+    capsys.readouterr()
+    code, out, _ = restore(*common, capsys=capsys)
+    skipped, failed = events(out)
+    assert code == 1
+    assert skipped == {"event": "skipped", "input": "small.png", "path": "done/small.png"}
+    assert (failed["event"], failed["input"]) == ("error", "text.png")
+
+
 def test_scores_are_those_of_the_stored_picture(folder: Path, capsys) -> None:
     _, out, _ = restore("in.png", "--task", "sr4", "--simulate", "-o", "out.png", "--json", *QUICK, capsys=capsys)
     mse = float((pixels("out.png") - pixels("in.png")).pow(2).mean())
@@ -386,7 +408,7 @@ def test_the_state_of_another_run_is_refused_and_kept(folder: Path, capsys) -> N
     before = Path("state").read_bytes()
     Path("out.png").unlink()
     capsys.readouterr()
-    for change in (("--eta", "0.1"), ("--allocation", "2,2"), ("--seed", "5")):
+    for change in (("--eta", "0.1"), ("--allocation", "3,2"), ("--seed", "5")):
         steps = () if change[0] == "--allocation" else ("--outer", "3", "--inner", "2")
         code, _, err = restore("small.png", *common, *steps, *change, "--device", "cpu", capsys=capsys)
         assert code == 2
@@ -394,6 +416,41 @@ def test_the_state_of_another_run_is_refused_and_kept(folder: Path, capsys) -> N
         assert err.count("\n") == 1
         assert Path("state").read_bytes() == before
     assert not Path("out.png").exists()
+
+
+def test_an_unfinished_run_takes_another_allocation_for_the_steps_not_begun(folder: Path, capsys) -> None:
+    common = ("small.png", "--task", "sr4", "--seed", "1", "--device", "cpu", "--json")
+    stored = (*common, "--state", "state")
+    restore(*stored, "-o", "first.png", "--allocation", "2,2,2", "--max-nfe", "3")
+    capsys.readouterr()
+    begun = Path("state").read_bytes()
+    for refused in ("3,2,2", "2,3,2", "7"):  # the second inner run has begun with 2 steps
+        code, out, err = restore(*stored, "-o", "out.png", "--allocation", refused, capsys=capsys)
+        assert (code, err.count("\n"), err.startswith("restore: state: ")) == (2, 1, True)
+        assert "must begin with the steps begun, (2, 2)" in err
+        assert Path("state").read_bytes() == begun
+    code, _, err = restore(*stored, "-o", "out.png", "--allocation", "2,2,5", "--eta", "0.1", capsys=capsys)
+    assert (code, err.count("\n")) == (2, 1)  # another run is told as that, and nothing of its allocation
+    assert "another run" in err
+
+    longer = (*stored, "-o", "out.png", "--allocation", "2,2,5")
+    code, _, err = restore(*longer, "--max-nfe", "5", capsys=capsys)
+    assert (code, err) == (0, "small.png: goes on after 3 evaluations with allocation 2,2,5 in place of 2,2,2\n")
+    code, out, err = restore(*longer, capsys=capsys)  # again stopped, and by now its own
+    assert (code, err, [e["nfe"] for e in events(out)]) == (0, "", [4, 9, 9])
+    record = images.read_record(Path("out.png"))
+    assert record is not None
+    assert (record["allocation"], record["reallocated"]) == ([2, 2, 5], [{"nfe": 3, "from": [2, 2, 2]}])
+    Path("begun").write_bytes(begun)
+    restore(*common, "--state", "begun", "-o", "whole.png", "--allocation", "2,2,5")
+    assert Path("out.png").read_bytes() == Path("whole.png").read_bytes()  # its record, too
+    capsys.readouterr()
+    code, _, err = restore(*common, "-o", "out.png", "--allocation", "2,2,5", capsys=capsys)
+    assert (code, "reallocated is" in err) == (2, True)  # a run that was never changed is another one
+    code, out, _ = restore(*longer, capsys=capsys)
+    assert [e["event"] for e in events(out)] == ["skipped"]
+    code, _, err = restore(*stored, "-o", "more.png", "--allocation", "2,2,5,5", capsys=capsys)
+    assert (code, err.count("\n"), "3 completed ones" in err) == (2, 1, True)  # it is finished
 
 
 def test_a_full_disk_loses_nothing(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -569,6 +626,52 @@ def test_a_killed_run_goes_on_bit_for_bit(folder: Path) -> None:
         assert process.returncode == 0, err
     assert pixels(folder / "out.png").equal(pixels(folder / "whole.png"))
     assert not list(folder.glob("**/.*.part"))
+
+
+KILLED_AFTER_EVERY_EVALUATION = """
+import json, os, signal, sys
+from restoration import cli, command, delivery, restorer
+
+prior = command.load_prior("photos-64", "cpu")  # once, and not in every process
+command.load_prior = lambda *arguments, **options: prior
+evaluate, follow, evaluated = restorer.evaluate, delivery.StateFile.follow, []
+restorer.evaluate = lambda *arguments: evaluated.append(1) or evaluate(*arguments)
+
+def stored_and_killed(self, event):
+    follow(self, event)
+    if evaluated and kills < most:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+delivery.StateFile.follow = stored_and_killed
+for most, arguments in json.loads(sys.argv[1]):
+    sys.argv, kills = ["restore", *arguments], 0
+    while True:
+        if os.fork() == 0:
+            cli.script()
+        _, status = os.wait()
+        if not os.WIFSIGNALED(status):
+            break
+        kills += 1
+    print("killed", kills, "then", os.waitstatus_to_exitcode(status))
+"""
+
+
+def test_a_run_killed_after_any_evaluation_ends_as_if_it_had_not_been(folder: Path) -> None:
+    """Process after process makes one evaluation, stores the run and is killed; the last delivers the result."""
+    common = ("small.png", "--task", "sr4", *QUICK)
+    runs = [((), 6), (("--vanilla",), 6), (("--max-nfe", "3"), 3), (("--vanilla", "--max-nfe", "3"), 3)]
+    killed = [
+        (evaluations, [*common, *how, "-o", f"{i}.png", "--state", f"{i}.state"])
+        for i, (how, evaluations) in enumerate(runs)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_AFTER_EVERY_EVALUATION, json.dumps(killed)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "".join(f"killed {evaluations} then 0\n" for _, evaluations in runs), done.stderr
+    for i, (how, _) in enumerate(runs):
+        restore(*common, *how, "-o", "whole.png", "--overwrite")
+        assert Path(f"{i}.png").read_bytes() == Path("whole.png").read_bytes(), how  # its record, too
 
 
 def test_a_terminal_sees_the_bar_in_evaluations_and_the_time_to_the_next_preview(folder: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import degradations
 import restoration
+from solvers import SAMPLERS
 
 
 def test_every_public_name_resolves() -> None:
@@ -18,6 +20,12 @@ def test_every_public_name_resolves() -> None:
     assert set(restoration.__all__) <= set(dir(restoration))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = restoration.nothing
+
+
+def test_every_operator_and_sampler_is_among_the_public_names() -> None:
+    assert set(degradations.__all__) <= set(restoration.__all__)
+    assert {sampler.__name__ for sampler in SAMPLERS.values()} <= set(restoration.__all__)
+    assert restoration.Blur is degradations.Blur
 
 
 def python(script: str, folder: Path) -> subprocess.CompletedProcess[str]:

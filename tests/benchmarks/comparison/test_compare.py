@@ -82,7 +82,9 @@ def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: P
     assert bench("report", "r")[0] == 0
     page = Path("r/report.html").read_text()
     assert "deepinv DiffPIR" in page
-    assert "--sigma" in page
+    argv = ["restore-bench", "compare", "--data", "pictures", *QUICK, "-o", "r"]  # not the refused one's
+    assert json.loads(Path("r/asked.json").read_text())["argv"] == argv
+    assert "--nfe 4 \\\n    --outer 2 \\\n    -o r" in page
 
 
 def test_a_row_is_what_the_restorer_gives(folder: Path, prior: DiffusionPrior) -> None:

@@ -14,18 +14,17 @@ from diffusers import DDPMPipeline, UNet2DModel
 
 from benchmarks import campaign, cli
 from benchmarks.anytime import area
-from benchmarks.generation.command import runs
-from benchmarks.generation.drawing import PriorModel, Sample, SolverRun, follow
+from benchmarks.generation.command import trials
+from benchmarks.generation.drawing import ImageRequest, PriorModel, SolverTrial, follow
 from benchmarks.generation.reference import FILE, measure_reference
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.report.conditions import command
 from benchmarks.report.reading import read
 from benchmarks.report.tables import areas
 from benchmarks.results import Results
-from benchmarks.runs import Look
 from benchmarks.studies.kills import write_pictures
+from benchmarks.trials import Look
 from restoration import console
 from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior, load_prior
@@ -67,8 +66,11 @@ def test_tables_curves_and_samples_are_left(generate: Generate, monkeypatch, cap
     page = Path("r/report.html").read_text()
     assert page.count("<img") == 4 * 4 * 5  # all four samples of four runs at five shares
     assert 'alt="sample-00003: nested 5x2 after 8 evaluations"' in page
-    assert "restore-bench generate" in page
-    assert "--dpm 10" in page
+    shared = ["generate", "--device", "cpu", "--data", "pictures"]
+    argv = json.loads(Path("r/asked.json").read_text())["argv"]
+    assert argv == ["restore-bench", *shared, *QUICK, "--dpm", "10", "-o", "r"]
+    assert "restore-bench generate \\\n    --device cpu" in page
+    assert "--dpm 10 \\\n    -o r" in page
 
 
 def test_numbers_are_the_distances_of_the_stored_features_to_the_real_pictures(
@@ -102,8 +104,8 @@ def test_numbers_are_the_distances_of_the_stored_features_to_the_real_pictures(
 
 
 def test_stopping_returns_the_newest_end_of_an_inner_run(model: PriorModel) -> None:
-    run = runs((10,), (5,), "ddim", 0.85)[1]
-    looks = list(follow(model, run, [Sample("a")], generators(["a"])).values())
+    trial = trials((10,), (5,), "ddim", 0.85)[1]
+    looks = list(follow(model, trial, [ImageRequest("a")], generators(["a"])).values())
     assert len(looks) == 10
     for before, after in ((2, 3), (4, 5), (6, 7), (8, 9)):  # evaluations
         assert looks[before - 1] is looks[after - 1]
@@ -111,10 +113,12 @@ def test_stopping_returns_the_newest_end_of_an_inner_run(model: PriorModel) -> N
 
 
 def test_vanilla_is_diffusers_pipeline_with_the_same_scheduler(model: PriorModel) -> None:
-    run = SolverRun("vanilla 6", (6,), (6,), eta=0.85)
+    trial = SolverTrial("vanilla 6", (6,), (6,), eta=0.85)
     names = ["a", "b"]
-    x0 = follow(model, run, [Sample(name) for name in names], generators(names))[Look("vanilla 6", "returned", 6)]
-    pipeline = DDPMPipeline(model.prior.network, model.scheduler(run))
+    x0 = follow(model, trial, [ImageRequest(name) for name in names], generators(names))[
+        Look("vanilla 6", "returned", 6)
+    ]
+    pipeline = DDPMPipeline(model.prior.network, model.scheduler(trial))
     pipeline.set_progress_bar_config(disable=True)
     expected = pipeline(2, generators(names), num_inference_steps=1, output_type="np").images
     ours = model.decode(x0).clamp(0, 1).permute(0, 2, 3, 1).numpy()
@@ -138,8 +142,8 @@ def test_estimates_are_the_priors_whatever_its_network_predicts(prediction, inne
         attention_head_dim=8,
     )
     prior = DiffusionPrior(network.eval(), NoiseSchedule.cosine(100), prediction)
-    run = SolverRun("vanilla 3", (3,), (1, 3), inner=inner)
-    looks = follow(PriorModel(prior), run, [Sample("a")], generators(["a"]))
+    trial = SolverTrial("vanilla 3", (3,), (1, 3), inner=inner)
+    looks = follow(PriorModel(prior), trial, [ImageRequest("a")], generators(["a"]))
     x = torch.randn(1, 3, 8, 8, generator=generators(["a"])[0])
     expected = prior.denoise(x, 100)
     # the cosine schedule ends with 1 − β = 0.001: the scheduler's float32 has it to 6e-5, and divides by its root
@@ -198,7 +202,7 @@ def test_reference_statistics_stand_for_the_pictures(generate: Generate, monkeyp
     out = Path("b/generate.md").read_text()
     assert "against 4 pictures of faces.safetensors" in out
     assert out.splitlines()[:9] == before.splitlines()[:9]  # both tables
-    assert "--reference-stats faces.safetensors" in command(read(Path("b")))[0]
+    assert Results.open(Path("b")).argv()[-2:] == ("--reference-stats", "faces.safetensors")
 
 
 def test_unreadable_pictures_are_left_out_and_said(generate: Generate) -> None:
@@ -245,11 +249,11 @@ def test_areas_of_other_totals_are_not_compared(generate: Generate) -> None:
 
 
 def test_one_outer_step_and_vanilla_are_the_same_run() -> None:
-    assert [run.name for run in runs((12,), (1, 3), "ddim", 0.85, (6,))] == [
+    assert [trial.name for trial in trials((12,), (1, 3), "ddim", 0.85, (6,))] == [
         "vanilla 12", "nested 3x4", "dpm++ vanilla 6", "dpm++ nested 3x2",
     ]  # fmt: skip
-    (only,) = runs((60,), (1,), "ddim", 0.85)
-    assert only.points == (5, 10, 12, 15, 20, 24, 25, 30, 35, 36, 40, 45, 48, 50, 55, 60)
+    (only,) = trials((60,), (1,), "ddim", 0.85)
+    assert only.stops == (5, 10, 12, 15, 20, 24, 25, 30, 35, 36, 40, 45, 48, 50, 55, 60)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,11 @@ import torch
 from diffusers.pipelines.pipeline_loading_utils import _get_ignore_patterns
 
 from benchmarks.generation import pipelines
-from benchmarks.generation.drawing import Sample, SolverRun, follow
+from benchmarks.generation.drawing import ImageRequest, SolverTrial, follow
 from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.generation.tables import _classes
-from benchmarks.report.conditions import command
-from benchmarks.report.reading import read
 from benchmarks.results import Results
-from benchmarks.runs import Look
+from benchmarks.trials import Look
 from restoration.errors import PriorError
 
 Generate = Callable[..., tuple[int, str, str]]
@@ -49,9 +47,9 @@ def generators() -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in (1, 2)]
 
 
-def drawn(model: PipelineModel, run: SolverRun) -> dict[Look, torch.Tensor]:
-    samples = [Sample("a", "a cat", 1), Sample("b", "a dog", 2)]
-    return follow(model, run, samples, generators())
+def drawn(model: PipelineModel, trial: SolverTrial) -> dict[Look, torch.Tensor]:
+    samples = [ImageRequest("a", "a cat", 1), ImageRequest("b", "a dog", 2)]
+    return follow(model, trial, samples, generators())
 
 
 @pytest.mark.parametrize("inner", ["ddim", "ddpm"])
@@ -60,12 +58,12 @@ def test_the_last_look_is_what_the_pipeline_returns(here: Path, name: str, inner
     conditions = Conditions(prompts=("a cat",)) if name == "sd" else Conditions()
     model = open_model(name, conditions, "cpu", "fp32")
     assert isinstance(model, PipelineModel)
-    run = SolverRun("nested 2x3", (3, 3), (2, 3, 6), inner=inner)
-    looks = drawn(model, run)
+    trial = SolverTrial("nested 2x3", (3, 3), (2, 3, 6), inner=inner)
+    looks = drawn(model, trial)
     ours = model.decode(looks[Look("nested 2x3", "returned", 6)])
 
     given = {"prompt": ["a cat", "a dog"]} if name == "sd" else {"class_labels": [1, 2]}
-    scheduler = model.scheduler(run)
+    scheduler = model.scheduler(trial)
     model.pipeline.scheduler, scheduler.generator = scheduler, generators()
     handle = scheduler.take_variance_from(model.network)
     returned = model.pipeline(
@@ -99,7 +97,7 @@ def test_classes_are_asked_for_with_their_guidance(here: Path, generate: Generat
     code, out, err = generate(*given, "-o", "r")
     assert code == 0, err
     assert "inner ddpm, guidance 1.5, classes 5, 7, seed 0" in out
-    assert "--feature-prior tiny" in command(read(Path("r")))[0]
+    assert json.loads(Path("r/config.json").read_text())["feature prior"] == "tiny"
     assert generate(*given, "--guidance", "4", "-o", "s")[0] == 0
     first, second = (Results.open(Path(name)).pictures("generate")[1] for name in ("r", "s"))
     assert not torch.equal(first["vanilla 4|returned|4"], second["vanilla 4|returned|4"])

@@ -13,7 +13,7 @@ from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.kid import kernel_distance
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
 
 
@@ -83,8 +83,8 @@ def test_statistics_of_other_features_are_not_compared() -> None:
         frechet_distance(seen(random(10, 4)), seen(random(1, 4)))
 
 
-def sample(features: Tensor, name: str = "test") -> Sample:
-    found = Sample(FeatureSpace(name, features.shape[1], ""))
+def sample(features: Tensor, name: str = "test") -> FeatureSample:
+    found = FeatureSample(FeatureSpace(name, features.shape[1], ""))
     found.update(features, [f"{i:05d}" for i in range(len(features))])
     return found
 

@@ -12,7 +12,7 @@ from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.kid import kernel_distance
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
 from restoration import images
 
@@ -79,7 +79,7 @@ def test_the_distances_are_torch_fidelitys_on_the_same_folders(tmp_path: Path, w
     statistics, samples = [], []
     for pictures in (restored, originals):
         statistics.append(Statistics(early.space))
-        samples.append(Sample(last.space))
+        samples.append(FeatureSample(last.space))
         for i in range(0, count, batch):
             statistics[-1].update(early(pictures[i : i + batch]))
             samples[-1].update(last(pictures[i : i + batch]), names[i : i + batch])

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.features import FeatureSpace
-from benchmarks.metrics.sample import Sample
+from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
 
 SPACE = FeatureSpace("test", 12, "random")
@@ -81,9 +81,9 @@ def test_the_factor_is_of_the_covariance_and_of_its_rank() -> None:
         assert statistics.factor().shape == (12, 12)
 
 
-@pytest.mark.parametrize("kind", [Statistics, Sample])
+@pytest.mark.parametrize("kind", [Statistics, FeatureSample])
 def test_files_that_are_no_statistics_are_told_in_one_line(
-    tmp_path: Path, kind: type[Statistics] | type[Sample]
+    tmp_path: Path, kind: type[Statistics] | type[FeatureSample]
 ) -> None:
     path = tmp_path / "file"
     with pytest.raises(MetricError, match="no such file"):
@@ -91,14 +91,14 @@ def test_files_that_are_no_statistics_are_told_in_one_line(
     path.write_bytes(b"nothing of ours")
     with pytest.raises(MetricError, match="is damaged or no safetensors file"):
         kind.load(path)
-    of(FEATURES).save(path) if kind is Sample else Sample(SPACE).save(path)
+    of(FEATURES).save(path) if kind is FeatureSample else FeatureSample(SPACE).save(path)
     with pytest.raises(MetricError, match="is not a file of nested-restoration feature") as told:
         kind.load(path)
     assert "\n" not in str(told.value)
 
 
-def sample(which: list[int], limit: int = 30, batch: int = 7) -> Sample:
-    chosen = Sample(SPACE, limit)
+def sample(which: list[int], limit: int = 30, batch: int = 7) -> FeatureSample:
+    chosen = FeatureSample(SPACE, limit)
     for i in range(0, len(which), batch):
         part = which[i : i + batch]
         chosen.update(FEATURES[part], [NAMES[j] for j in part])
@@ -114,7 +114,7 @@ def test_a_sample_depends_on_names_alone(tmp_path: Path) -> None:
     assert merged.features.equal(whole.features)
     assert merged.count == 100
     merged.save(tmp_path / "sample")
-    loaded = Sample.load(tmp_path / "sample")
+    loaded = FeatureSample.load(tmp_path / "sample")
     assert loaded.features.equal(whole.features)
     assert (loaded.count, loaded.limit, loaded.space) == (100, 30, SPACE)
     loaded.update(FEATURES[:10], NAMES[:10])  # seen before
@@ -129,6 +129,6 @@ def test_samples_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(MetricError, match="another limit or seed"):
         sample([0]).merge(sample([1], limit=5))
     with pytest.raises(MetricError, match="other features"):
-        sample([0]).merge(Sample(FeatureSpace("test", 12, "other"), 30))
+        sample([0]).merge(FeatureSample(FeatureSpace("test", 12, "other"), 30))
     with pytest.raises(ValueError, match=r"features must be \(1, 12\)"):
-        Sample(SPACE).update(FEATURES, ["a"])
+        FeatureSample(SPACE).update(FEATURES, ["a"])

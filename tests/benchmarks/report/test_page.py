@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shlex
@@ -17,7 +18,6 @@ from benchmarks import paper
 from benchmarks.chunk import Chunk
 from benchmarks.cli import app
 from benchmarks.report import page
-from benchmarks.report.conditions import command
 from benchmarks.report.markup import VOID
 from benchmarks.report.reading import metrics_of, read
 from benchmarks.report.tables import values
@@ -157,18 +157,54 @@ def test_failed_pictures_are_listed_with_their_reason(folder: Folder) -> None:
     assert "is <b>no</b> picture" in text
 
 
-def test_conditions_tell_every_entry_and_the_command_to_repeat(folder: Folder) -> None:
+def test_conditions_tell_every_entry(folder: Folder) -> None:
     path = folder()
     text = rendered(path).text
     report = read(path)
     for name in report.config:
         assert name in text
     assert "a <test> machine" in text
-    line, _ = command(report)
-    assert line in text
-    spent = "--tasks sr16 --outer 3 --inner 10 --fit --limit 4 --batch 2 --device cpu --precision bf16"
-    data = ["restore-bench", "table2", "--data", "faces tar", "--prior", "faces-64"]
-    assert shlex.split(line.replace("\\\n", "")) == [*data, *spent.split(), "-o", "RESULTS"]
+
+
+def test_the_stored_command_line_is_shown_word_for_word(folder: Folder, hostile: str) -> None:
+    argv = ["restore-bench", "table2", "--data", "faces tar", "--data", hostile, "--eta=-1", "-o", "r/$HOME"]
+    path = folder()
+    Results.open(path).ask(2, argv)
+    assert read(path).argv == tuple(argv)
+    (shown,) = [words for words in rendered(path).words if words.startswith("restore-bench table2")]
+    assert shlex.split(shown.replace("\\\n", "")) == argv
+    assert len(shown.splitlines()) == 5  # one option a line
+
+
+def test_results_without_a_command_line_say_so_and_are_read(folder: Folder) -> None:
+    path = folder()
+    assert read(path).argv == ()
+    Results.open(path).ask(2)
+    assert "argv" not in json.loads((path / "asked.json").read_text())
+    text = rendered(path).text
+    assert "The command line was not stored with these results." in text
+    assert "restore-bench table2" not in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [
+        ("restore-bench table2", "must be a list of strings"),
+        (None, "must be a list of strings"),
+        (["restore-bench", 2], "must be a list of strings"),
+        ([], "must begin with restore-bench"),
+        (["rm", "-r", "/"], "must begin with restore-bench"),
+        (["restore-bench"] * 10_001, "at most 10,000 words"),
+        (["restore-bench", "x" * 200_000], "and 200,000 characters"),
+    ],
+)
+def test_a_stored_command_line_is_checked_before_it_is_believed(folder: Folder, argv: object, why: str) -> None:
+    path = folder()
+    (path / "asked.json").write_text(json.dumps({"chunks": 2, "argv": argv}))
+    with pytest.raises(OutputError, match=why) as caught:
+        page.write(path)
+    assert str(path / "asked.json") in str(caught.value)
+    assert not (path / page.FILE).exists()
 
 
 def test_same_results_give_the_same_page(folder: Folder, tmp_path: Path) -> None:

@@ -172,3 +172,5 @@ def test_odd_members_of_a_tar_are_left_out_and_a_cut_one_is_told(
 
 def test_bytes_span_the_models_range() -> None:
     assert scaled(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
+    every = torch.arange(256, dtype=torch.uint8)
+    assert scaled(every).equal(every.float() / 127.5 - 1)  # x/255 doubled is x/127.5 rounded once: every bit

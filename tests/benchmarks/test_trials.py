@@ -1,4 +1,4 @@
-"""What a run would have returned had it been stopped, against the solver's own estimates."""
+"""What a trial would have returned had it been stopped, against the solver's own estimates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.runs import KINDS, Look, Run, follow, nested, plain
+from benchmarks.trials import KINDS, Look, Trial, follow, nested_trial, plain_trial
 from degradations import Inpainting, simulate
 from nested import NestedDiffusion
 from restoration.priors import GaussianPrior
@@ -35,8 +35,8 @@ def estimates(posterior: DDRM, allocation: tuple[int, ...]) -> dict[int, Tensor]
 
 
 def test_looks_of_an_unequal_allocation_are_what_a_stop_there_returns(posterior: DDRM) -> None:
-    run = nested((3, 1, 2), (2, 3, 4, 5, 6), KINDS)
-    looks, final = follow(run, posterior, SEEDS)
+    trial = nested_trial((3, 1, 2), (2, 3, 4, 5, 6), KINDS)
+    looks, final = follow(trial, posterior, SEEDS)
     raw = estimates(posterior, (3, 1, 2))
     wanted = {
         ("returned", 2): raw[2],  # before the first end of an inner run: the newest
@@ -58,7 +58,7 @@ def test_looks_of_an_unequal_allocation_are_what_a_stop_there_returns(posterior:
 
 
 def test_before_its_end_plain_ddrm_returns_its_newest_estimate(posterior: DDRM) -> None:
-    looks, _ = follow(plain(4, (1, 2, 4), ("returned", "drawn")), posterior, SEEDS)
+    looks, _ = follow(plain_trial(4, (1, 2, 4), ("returned", "drawn")), posterior, SEEDS)
     raw = estimates(posterior, (4,))
     for nfe in (1, 2, 4):
         assert looks[Look("plain 4", "returned", nfe)].equal(raw[nfe])
@@ -66,14 +66,14 @@ def test_before_its_end_plain_ddrm_returns_its_newest_estimate(posterior: DDRM) 
     assert not looks[Look("plain 4", "drawn", 1)].allclose(raw[1], atol=1e-3)
 
 
-def test_runs_are_named_after_their_split() -> None:
-    assert nested((10, 10, 10), (30,)).name == "nested 3x10"
-    assert nested((16, 8, 6), (30,)).name == "nested 16,8,6"
-    assert plain(30, (30,)).name == "plain 30"
+def test_trials_are_named_after_their_split() -> None:
+    assert nested_trial((10, 10, 10), (30,)).name == "nested 3x10"
+    assert nested_trial((16, 8, 6), (30,)).name == "nested 16,8,6"
+    assert plain_trial(30, (30,)).name == "plain 30"
     assert Look("plain 30", "drawn", 10).key == "plain 30|drawn|10"
 
 
-@pytest.mark.parametrize("points", [(), (0, 1), (2, 1), (1, 1), (5,)])
-def test_points_must_rise_within_the_run(points: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("stops", [(), (0, 1), (2, 1), (1, 1), (5,)])
+def test_stops_must_rise_within_the_run(stops: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="plain 4: "):
-        Run("plain 4", (4,), points)
+        Trial("plain 4", (4,), stops)

@@ -1,0 +1,155 @@
+"""What happens to one input while it is restored, as frozen values that a command and a service share.
+
+Events are named as what has happened, ``Previewed`` and not ``Preview``: a ``Preview`` is what ``Restorer.stream``
+yields, a ``Restoration`` what ``Restorer.restore`` returns, and one name has one meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # torch and its second wait for whoever makes events
+    from torch import Tensor
+
+    from nested import NestedState
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """A picture to keep, with what is to be recorded in it.
+
+    Args:
+        suffix: what its name ends with: "" for the result, "sample-1" or "std" beside it, "010" for a preview.
+        image: (C, H, W) in [0, 1].
+        record: how it was made; JSON.
+    """
+
+    suffix: str
+    image: Tensor
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Advanced:
+    """A network evaluation was made. There are many of these, so that they have no JSON line.
+
+    Args:
+        input: what the input is called.
+        nfe, total_nfe: evaluations spent, and in the whole run.
+        next_preview_s: seconds to the next completed preview at the pace so far; None after the last one.
+        complete: an inner run has ended; a ``Previewed`` follows.
+        state: where the run can go on from.
+    """
+
+    input: str
+    nfe: int
+    total_nfe: int
+    next_preview_s: float | None
+    complete: bool
+    state: NestedState
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Reached:
+    """What a preview and a result have in common; see ``Restored``."""
+
+    input: str
+    nfe: int
+    total_nfe: int
+    outer_step: int
+    complete: bool
+    elapsed: float
+    scores: Mapping[str, float] = field(default_factory=dict)
+    expected_change: float | None = None
+    path: str | None = None
+
+    def _facts(self) -> dict[str, Any]:
+        change = self.expected_change
+        return {
+            "input": self.input,
+            "nfe": self.nfe,
+            "total_nfe": self.total_nfe,
+            "outer_step": self.outer_step,
+            "complete": self.complete,
+            "elapsed_s": round(self.elapsed, 4),
+            **({} if self.path is None else {"path": self.path}),
+            **self.scores,
+            **({} if change is None else {"expected_change": round(change, 5)}),
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Previewed(_Reached):
+    """An inner run has ended, and its estimate could be the result.
+
+    Args:
+        output: the picture; of several samples their mean.
+        The rest as in ``Restored``.
+    """
+
+    output: Output
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "preview", **self._facts()})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Restored(_Reached):
+    """A run has ended, finished or stopped, and this is its result.
+
+    Args:
+        input: what the input is called.
+        nfe, total_nfe: evaluations spent, and in the whole run.
+        outer_step: the outer step that the result belongs to, counted from 1.
+        complete: its inner run has ended: it is a sample, not a blurred mean.
+        elapsed: seconds since the run began.
+        outputs: the pictures to keep; the result itself is the last, so that it is there only when all are.
+        stopped_by: "finished", "deadline", "max_nfe" or "interrupt".
+        seeds: one a sample; with them the run can be repeated.
+        scores: PSNR and SSIM, where the clean picture is known.
+        expected_change: RMSE by which the run's end is expected to differ, where that was measured.
+        path: where the result was written, if it was.
+    """
+
+    outputs: tuple[Output, ...]
+    stopped_by: str
+    seeds: tuple[int, ...]
+
+    def json(self) -> str:
+        """One line, without its end."""
+        more = {"stopped_by": self.stopped_by, "seeds": list(self.seeds)}
+        return json.dumps({"event": "result", **self._facts(), **more})
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An input's result was there already, at ``path``."""
+
+    input: str
+    path: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "skipped", "input": self.input, "path": self.path})
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An input could not be restored; the message is one line that says why."""
+
+    input: str
+    message: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "error", "input": self.input, "message": self.message})
+
+
+Told = Previewed | Restored | Skipped | Failed
+"""Events with a JSON line."""
+
+Event = Advanced | Told

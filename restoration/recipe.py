@@ -1,0 +1,103 @@
+"""How pictures are to be restored: everything that decides a result, but for the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nested import NestedState
+from nested.allocation import checked
+from restoration.priors import DiffusionPrior
+from restoration.priors.tiled import check_tiling
+from restoration.restorer import DEFAULT, Restorer, resolve_seeds
+from restoration.settings import EffortSettings, TileSettings
+from restoration.tasks import Task
+from solvers import Prior, Spectral, record_of
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How pictures are to be restored: all that their sessions share.
+
+    Args:
+        task: what was done to them.
+        prior: what clean pictures look like.
+        sampler, effort, tiles: the inner sampler's settings, what may be spent, and how large pictures are cut.
+        mask: (1 or 3, H, W) bright where to fill, for tasks that take one.
+        mask_sha256: of the mask's bytes, for the record.
+
+    Raises:
+        ValueError: settings that do not fit the prior, the task or each other.
+    """
+
+    task: Task
+    prior: DiffusionPrior
+    sampler: Spectral.Settings = DEFAULT
+    effort: EffortSettings = field(default_factory=EffortSettings)
+    tiles: TileSettings = field(default_factory=TileSettings)
+    mask: Tensor | None = None
+    mask_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        checked(self.effort.steps, self.prior.schedule.K)
+        check_tiling(self.prior, self.tiles.overlap, self.tiles.batch)
+        if self.task.fit:
+            self.task.kind.check_fit(self.prior.image_shape)
+
+    def restorer(self, prior: Prior) -> Restorer:
+        """A restorer with a prior, this recipe's own or that in tiles, and the recipe's sampler."""
+        return Restorer(prior, self.sampler)
+
+    def asked_seeds(self) -> tuple[int, ...] | None:
+        """One seed a sample, counting on from the one asked for; None where none was."""
+        first, count = self.effort.seed, self.effort.samples
+        return None if first is None else tuple(range(first, first + count))
+
+    def drawn_seeds(self) -> tuple[int, ...]:
+        """One seed a sample, counting on from a drawn one."""
+        (first,) = resolve_seeds(None, 1)
+        return tuple(range(first, first + self.effort.samples))
+
+    def identity(self, sha256: str, state: NestedState | None = None) -> dict[str, Any]:
+        """What decides a result, but for the seed where none was asked for: recorded in every output.
+
+        Args:
+            sha256: of the picture's bytes.
+            state: that the run goes on from; what its allocation was before, if it was changed, counts too.
+        """
+        seeds, changes = self.asked_seeds(), () if state is None else state.reallocations
+        return {
+            "input_sha256": sha256,
+            "task": self.task.name,
+            "sigma": self.task.sigma or 0.0,
+            "simulate": self.task.simulate,
+            "fit": self.task.fit,
+            "overlap": check_tiling(self.prior, self.tiles.overlap, self.tiles.batch),
+            "mask_sha256": self.mask_sha256,
+            "prior_sha256": self.prior.weights_sha256,
+            "class_label": self.prior.class_label,
+            "precision": str(self.prior.network.dtype).removeprefix("torch."),
+            "allocation": list(self.effort.steps),
+            "reallocated": [{"nfe": spent, "from": list(steps)} for spent, steps in changes] or None,
+            **record_of(self.sampler),
+            "samples": self.effort.samples,
+            **({} if seeds is None else {"seeds": list(seeds)}),
+        }
+
+    def limits(self) -> dict[str, Any]:
+        """What may stop a run before its end: recorded in every output."""
+        return {"deadline": self.effort.deadline, "max_nfe": self.effort.max_nfe}
+
+    def conditions(self) -> dict[str, Any]:
+        """Where a result is made: recorded in every output."""
+        device = self.prior.device
+        return {
+            "prior": self.prior.name,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "torch": torch.__version__,
+            "nested_restoration": version("nested-restoration"),
+        }

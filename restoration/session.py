@@ -1,0 +1,200 @@
+"""One picture's restoration, from the picture and its task to events; where pictures go is for others to know.
+
+    recipe = Recipe(Task("sr4"), load_prior("photos-64"))
+    Session(recipe, "small.png", picture, sha256).run(watch)
+
+``watch`` is called with every event, stores and shows what it likes, and stops the run by returning True.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import accumulate
+from typing import Any
+
+from torch import Tensor
+
+from nested import NestedState
+from restoration.events import Advanced, Event, Output, Previewed, Restored
+from restoration.priors import DiffusionPrior, TiledPrior, prior_for
+from restoration.recipe import Recipe
+from restoration.restorer import Preview, Restoration
+from restoration.scores import scores_of
+from restoration.tasks import Problem, pose
+from solvers import Prior
+
+Watch = Callable[[Event], bool | None]
+"""Called with every event; returning True stops the run."""
+
+
+class Session:
+    """The restoration of one picture.
+
+    Args:
+        recipe: how it is restored.
+        name: what events call it.
+        picture: (C, H, W) in [0, 1].
+        sha256: of the bytes it came in.
+        state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
+        state_name: what errors call the state.
+
+    Attributes:
+        seeds: one a sample.
+        notes: what was done to the picture on the way, a line each, for the user.
+        reallocated: what has changed in the state's allocation, in words; None where nothing has.
+        record: what every output of this run records.
+
+    Raises:
+        ImageError, ValueError: a picture or mask that cannot be restored so; a state of another seed, or of
+            another allocation of outer steps that have begun.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        name: str,
+        picture: Tensor,
+        sha256: str,
+        state: NestedState | None = None,
+        state_name: str = "the state",
+    ) -> None:
+        asked = recipe.asked_seeds()
+        if state is not None and asked not in (None, state.seeds):
+            raise ValueError(
+                f"{state_name} was begun with --seed {state.seeds[0]}: repeat it, or leave --seed away"
+            )
+        self.recipe, self.name, self._state_name = recipe, name, state_name
+        self.seeds = state.seeds if state is not None else asked or recipe.drawn_seeds()
+        self.problem: Problem = pose(
+            recipe.task, picture, recipe.prior.image_shape, mask=recipe.mask, seed=self.seeds[0]
+        )
+        shape = self.problem.measurement.operator.image_shape
+        prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
+        self._restorer = recipe.restorer(prior)
+        self.notes = (*self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.state, self.reallocated = self._going_on(state)
+        made = {"seeds": list(self.seeds), **recipe.conditions()}
+        self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
+
+    def run(self, watch: Watch) -> None:
+        """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
+
+        Raises:
+            ValueError: the state is another run's, or the network answered NaN.
+            What ``watch`` raises ends the run and is raised.
+        """
+        effort = self.recipe.effort
+        try:
+            restoration = self._restorer.restore(
+                self.problem.measurement.expand(effort.samples),
+                allocation=effort.steps,
+                seeds=self.seeds,
+                deadline=effort.deadline,
+                max_nfe=effort.max_nfe,
+                state=self.state,
+                watch=lambda preview: self._watched(preview, watch),
+            )
+        except ValueError as error:
+            if self.state is None:
+                raise
+            raise ValueError(f"{self._state_name}: {error}") from None
+        watch(self._restored(restoration))
+
+    def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
+        """The state with the recipe's allocation, and what that changes in it."""
+        steps = self.recipe.effort.steps
+        if state is None or state.allocation == steps:
+            return state, None
+        posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+        try:
+            state.refuse_other(state.allocation, posterior.identities())
+            changed = state.reallocated(steps)
+        except ValueError as error:
+            raise ValueError(f"{self._state_name}: {error}") from None
+        old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
+        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
+
+    def _watched(self, preview: Preview, watch: Watch) -> bool:
+        stop = bool(watch(self._advanced(preview)))
+        if preview.complete:
+            stop = bool(watch(self._previewed(preview))) or stop
+        return stop
+
+    def _advanced(self, preview: Preview) -> Advanced:
+        before, spent = 0 if self.state is None else self.state.spent, preview.state.spent
+        pace = preview.elapsed / max(spent - before, 1)
+        coming = next((end for end in accumulate(self.recipe.effort.steps) if end > spent), None)
+        wait = None if coming is None else (coming - spent) * pace
+        return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
+
+    def _previewed(self, preview: Preview) -> Previewed:
+        mean = self.problem.crop(preview.image).mean(dim=0)
+        return Previewed(
+            input=self.name,
+            nfe=preview.nfe,
+            total_nfe=preview.total_nfe,
+            outer_step=preview.outer_step,
+            complete=preview.complete,
+            elapsed=preview.elapsed,
+            output=Output(f"{preview.nfe:03d}", mean, {**self.record, **_standing(preview)}),
+            scores=self._scores(mean),
+            expected_change=preview.expected_change,
+        )
+
+    def _restored(self, done: Restoration) -> Restored:
+        best, stopped_by = done.preview, done.stopped_by.value
+        record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        outputs = _outputs(self.problem.crop(done.image), done.seeds, record)
+        return Restored(
+            input=self.name,
+            nfe=done.nfe,
+            total_nfe=best.total_nfe,
+            outer_step=best.outer_step,
+            complete=best.complete,
+            elapsed=done.elapsed,
+            outputs=outputs,
+            stopped_by=stopped_by,
+            seeds=done.seeds,
+            scores=self._scores(outputs[-1].image),
+            expected_change=best.expected_change,
+        )
+
+    def _scores(self, image: Tensor) -> dict[str, float]:
+        return {} if self.problem.original is None else scores_of(self.problem.original, image)
+
+
+def _outputs(images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]) -> tuple[Output, ...]:
+    """The pictures of a result (B, C, H, W): itself, or every sample, their spread and then their mean."""
+    if len(images) == 1:
+        return (Output("", images[0], record),)
+    samples = [
+        Output(f"sample-{i}", image, {**record, "shows": f"the sample of seed {seed}"})
+        for i, (image, seed) in enumerate(zip(images, seeds, strict=True), start=1)
+    ]
+    std = images.std(dim=0).mean(dim=0, keepdim=True)
+    white = max(float(std.max()), 1e-6)
+    spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
+    mean = Output("", images.mean(dim=0), {**record, "shows": "mean of the samples"})
+    return (*samples, Output("std", std / white, spread), mean)
+
+
+def _tile_notes(prior: DiffusionPrior, used: Prior) -> list[str]:
+    if not isinstance(used, TiledPrior):
+        return []
+    (_, rows, columns), (_, height, width) = used.image_shape, prior.image_shape
+    notes = [f"{columns}×{rows} in {len(used.windows(prior.schedule.K))} tiles of {width}×{height}"]
+    if prior.crops is False:
+        notes.append(
+            f"{prior.name} knows whole pictures, not parts of them: better --fit, "
+            "or a prior trained on crops, as photos-64 is"
+        )
+    return notes
+
+
+def _standing(preview: Preview) -> dict[str, Any]:
+    return {
+        "nfe": preview.nfe,
+        "total_nfe": preview.total_nfe,
+        "outer_step": preview.outer_step,
+        "complete": preview.complete,
+    }

@@ -1,0 +1,140 @@
+"""What ``restore`` was asked for, by what it concerns. Nothing here imports torch, so ``--help`` need not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What was done to the pictures.
+
+    Args:
+        name: of the task, e.g. "sr4".
+        sigma: standard deviation of the noise, [0, 1] units.
+        simulate: pictures are clean and get degraded first.
+        fit: pictures are cropped (and, with ``simulate``, shrunk) to the prior's size.
+        mask: a picture whose white marks what to fill.
+    """
+
+    name: str
+    sigma: float | None = None
+    simulate: bool = False
+    fit: bool = False
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """Which prior is loaded and how; as ``load_prior``.
+
+    Args:
+        name: a known name, a file, a folder or a hub id.
+        config: what a checkpoint's tensors do not tell.
+        class_label: for class-conditional priors.
+        precision: "fp32", "bf16", "fp16" or "auto".
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        compile: whether the network is compiled.
+    """
+
+    name: str = "photos-64"
+    config: Mapping[str, str] = field(default_factory=dict)
+    class_label: int | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class TileSettings:
+    """How a picture larger than the prior's is cut.
+
+    Args:
+        overlap: of neighbouring tiles, in pixels; None is an eighth of a tile.
+        batch: tiles evaluated at once.
+    """
+
+    overlap: int | None = None
+    batch: int = 16
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """Which inner sampler, and what of it is to differ from its own defaults.
+
+    Args:
+        name: "ddrm" or "fire".
+        grid: how the levels of a run are spread, "linspace" or "log"; None is the sampler's own.
+        eta, eta_b: 0 … 1; None is the sampler's own.
+    """
+
+    name: str = "ddrm"
+    grid: str | None = None
+    eta: float | None = None
+    eta_b: float | None = None
+
+    @property
+    def changed(self) -> dict[str, str | float]:
+        """What differs from the sampler's defaults, by name."""
+        given = {"grid": self.grid, "eta": self.eta, "eta_b": self.eta_b}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class EffortSettings:
+    """How much is done for a picture, and when to stop.
+
+    Args:
+        allocation: inner steps of every outer step.
+        vanilla: one plain run of as many steps instead.
+        samples: restorations drawn of every picture.
+        seed: of the first sample, the next ones count on; None draws it.
+        deadline: seconds a picture may take.
+        max_nfe: network evaluations a picture may take.
+    """
+
+    allocation: tuple[int, ...] = (10, 10, 10)
+    vanilla: bool = False
+    samples: int = 1
+    seed: int | None = None
+    deadline: float | None = None
+    max_nfe: int | None = None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The allocation that is run: one outer step of all evaluations with ``vanilla``."""
+        return (sum(self.allocation),) if self.vanilla else self.allocation
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where results go.
+
+    Args:
+        path: the result's file, or a folder of results.
+        previews: a folder for completed previews.
+        state: a file for the run, which the same command continues.
+        overwrite: redo outputs that are there.
+        json: tell events as JSON lines on stdout.
+    """
+
+    path: Path
+    previews: Path | None = None
+    state: Path | None = None
+    overwrite: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asked for; see ``restore --help``."""
+
+    inputs: tuple[Path, ...]
+    task: TaskSettings
+    output: OutputSettings
+    prior: PriorSettings = PriorSettings()
+    tiles: TileSettings = TileSettings()
+    sampler: SamplerSettings = SamplerSettings()
+    effort: EffortSettings = EffortSettings()
