@@ -92,6 +92,7 @@ def anytime(
         list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="As for restore: ddrm, fire.")] = "ddrm",
+    aim: Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")] = None,
     grid: Annotated[
         str | None, typer.Option(help="Levels of a run: linspace or log.  [default: the sampler's]")
     ] = None,
@@ -190,7 +191,11 @@ def compare(
     prior: Prior = "faces-64",
     tasks: Tasks = "denoise,sr4,colorize,inpaint",
     methods: Annotated[
-        str, typer.Option(help="Among pinv,one,plain,nested,ddrm,diffpir,dps; the last three are deepinv's.")
+        str,
+        typer.Option(
+            help="Among pinv,one,classic,plain,nested,faithful,nested-faithful,natural,nested-natural,ddrm,"
+            "diffpir,dps; plain and nested are DDRM, the last three are deepinv's."
+        ),
     ] = "pinv,one,plain,nested,ddrm,diffpir,dps",
     nfe: Annotated[int, typer.Option(help="Evaluations of each sampler.")] = 30,
     outer: Annotated[int, typer.Option(help="Outer steps of nested DDRM; they divide --nfe.")] = 3,
@@ -261,7 +266,9 @@ def _options(given: dict[str, Any]) -> Options:
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     if "sampler" in given:
-        shared["posterior"] = _sampler(given["sampler"], {name: given[name] for name in ("grid", "eta", "eta_b")})
+        shared["posterior"] = _sampler(
+            given["sampler"], {name: given[name] for name in ("aim", "grid", "eta", "eta_b")}
+        )
     return Options(**{**shared, "data": tuple(given["data"]), "argv": typed()})
 
 

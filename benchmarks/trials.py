@@ -76,7 +76,7 @@ def follow(trial: Trial, posterior: Spectral, seeds: list[int]) -> tuple[dict[Lo
     """
     nested = NestedDiffusion(posterior, trial.allocation)
     noise = NoiseSource(seeds, posterior.measurement.y.device)
-    start = nested.start(posterior.initial(nested.schedule.K, noise), noise)
+    start = nested.start(posterior.initial(nested.levels[0], noise), noise)
     looks: dict[Look, Tensor] = {}
     kept: Estimate | None = None
     final = torch.empty(0)

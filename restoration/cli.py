@@ -90,9 +90,13 @@ def restore(
     sampler: Annotated[
         str, typer.Option(help="ddrm, or fire: nearer to the truth for the same work when little noise is on it.")
     ] = SamplerSettings.name,
+    aim: Annotated[
+        str | None,
+        typer.Option(help="Of fire: faithful, nearest to the truth; natural, a sample with its texture."),
+    ] = None,
     grid: Annotated[
         str | None,
-        typer.Option(help="Levels of a run: linspace, or log (even in log σ).  [default: the sampler's]"),
+        typer.Option(help="Levels of a run: linspace, log or power (even in σ's).  [default: the sampler's]"),
     ] = None,
     eta: Annotated[
         float | None, typer.Option(help="The sampler's η, 0 to 1.  [default: 0.85 of ddrm, 0 of fire]")
@@ -170,7 +174,7 @@ def restore(
                 compile=compile,
             ),
             tiles=TileSettings(overlap=overlap, batch=tile_batch),
-            sampler=SamplerSettings(sampler, grid=grid, eta=eta, eta_b=eta_b),
+            sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
             effort=EffortSettings(
                 steps,
                 vanilla=vanilla,

@@ -66,11 +66,13 @@ class SamplerSettings:
 
     Args:
         name: "ddrm" or "fire".
-        grid: how the levels of a run are spread, "linspace" or "log"; None is the sampler's own.
+        aim: FIRE's, "faithful" or "natural"; None is its own.
+        grid: how the levels of a run are spread, "linspace", "log" or "power"; None is the sampler's own.
         eta, eta_b: 0 … 1; None is the sampler's own.
     """
 
     name: str = "ddrm"
+    aim: str | None = None
     grid: str | None = None
     eta: float | None = None
     eta_b: float | None = None
@@ -78,7 +80,7 @@ class SamplerSettings:
     @property
     def changed(self) -> dict[str, str | float]:
         """What differs from the sampler's defaults, by name."""
-        given = {"grid": self.grid, "eta": self.eta, "eta_b": self.eta_b}
+        given = {"aim": self.aim, "grid": self.grid, "eta": self.eta, "eta_b": self.eta_b}
         return {name: value for name, value in given.items() if value is not None}
 
 

@@ -2,7 +2,7 @@
 
 from solvers.ddim import DDIM
 from solvers.noise import NoiseSource
-from solvers.posteriors import DDRM, FIRE, SAMPLERS, DiffPIR, Spectral, ddrm_coefficients, record_of, settings_of
+from solvers.posteriors import DDRM, FIRE, SAMPLERS, Spectral, ddrm_coefficients, record_of, settings_of
 from solvers.prior import Prior, identity_of
 from solvers.question import InnerRun, Posterior, Question, Sampler
 from solvers.schedule import NoiseSchedule
@@ -13,7 +13,6 @@ __all__ = [
     "DDRM",
     "FIRE",
     "SAMPLERS",
-    "DiffPIR",
     "InnerRun",
     "NoiseSchedule",
     "NoiseSource",

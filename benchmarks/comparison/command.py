@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks import paper
+from benchmarks.comparison.classic import Classic
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
 from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.markdown import conditions, markdown
@@ -17,7 +18,9 @@ from benchmarks.setup import Finished, Options, measure_all
 from benchmarks.summary import Mean, TaskSummary, summarise
 from benchmarks.trials import Look
 from restoration.tasks import Task
+from solvers import FIRE
 
+PAPER, NATURAL, FAITHFUL = paper.POSTERIOR, FIRE.Settings("natural"), FIRE.Settings("faithful")
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
 
 MOST = 1000
@@ -36,6 +39,11 @@ class Budget:
     nfe: int
     outer: int
 
+    @property
+    def split(self) -> tuple[int, ...]:
+        """Inner steps of every outer step."""
+        return (self.nfe // self.outer,) * self.outer
+
     def __post_init__(self) -> None:
         if self.nfe < 2:
             raise ValueError(f"--nfe must be at least 2: got {self.nfe}")
@@ -48,8 +56,13 @@ class Budget:
 MAKERS: Mapping[str, Callable[[Budget], Method]] = {
     "pinv": lambda _: PseudoInverse(),
     "one": lambda _: OneEvaluation(),
-    "plain": lambda budget: Ours("DDRM", (budget.nfe,)),
-    "nested": lambda budget: Ours("nested DDRM", (budget.nfe // budget.outer,) * budget.outer),
+    "classic": lambda _: Classic(),
+    "plain": lambda budget: Ours("DDRM", (budget.nfe,), PAPER),
+    "nested": lambda budget: Ours("nested DDRM", budget.split, PAPER),
+    "faithful": lambda budget: Ours("FIRE faithful", (budget.nfe,), FAITHFUL),
+    "nested-faithful": lambda budget: Ours("nested FIRE faithful", budget.split, FAITHFUL),
+    "natural": lambda budget: Ours("FIRE natural", (budget.nfe,), NATURAL),
+    "nested-natural": lambda budget: Ours("nested FIRE natural", budget.split, NATURAL),
     "ddrm": lambda budget: DeepinvDDRM(budget.nfe),
     "diffpir": lambda budget: DiffPIR(budget.nfe),
     "dps": lambda budget: DPS(budget.nfe),

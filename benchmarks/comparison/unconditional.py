@@ -18,10 +18,10 @@ from torch import Tensor
 from benchmarks.comparison.deepinv_samplers import denoiser_of, told
 from benchmarks.markdown import markdown
 from degradations import Inpainting, Measurement
-from solvers.schedule import outer_levels
 from restoration.priors import GaussianPrior
 from restoration.restorer import Restorer
 from solvers import DDRM, NoiseSchedule
+from solvers.schedule import outer_levels
 
 ETA = DDRM.Settings.eta
 

@@ -1,10 +1,10 @@
 """How far samplers are from the exact posterior, where it is known in closed form.
 
-For a Gaussian prior and a linear measurement the posterior is a Gaussian; for a mixture of Gaussians it is a mixture.
-Every sampler draws many samples given the same measurements, and what is told is the Wasserstein-2 distance between
-what it draws and the posterior (for mixtures the sliced one), in units of the posterior's own standard deviation,
-beside the share of that deviation which the samples keep. So grids and samplers are chosen where the truth is known,
-and on no picture.
+For a Gaussian prior and a linear measurement the posterior is a Gaussian; for a mixture of Gaussians it is a
+mixture. Every sampler draws many samples given the same measurements; what is told is the Wasserstein-2 distance
+between what it draws and the posterior (for mixtures the sliced one), in units of the posterior's own standard
+deviation, beside the share of that deviation which the samples keep. So grids and samplers are chosen where the
+truth is known, and on no picture.
 
     python -m benchmarks.studies.exact_posterior
     python -m benchmarks.studies.exact_posterior --priors mixture --nfe 10 30 --samples 1000
@@ -82,7 +82,7 @@ class GaussianMixturePrior:
         generator = torch.Generator().manual_seed(seed)
         which = torch.multinomial(self._weights, count, replacement=True, generator=generator)
         white = torch.randn(count, len(self._variances), generator=generator, dtype=torch.float64)
-        drawn = self._means[which] + (white * self._variances.clamp(min=0).sqrt()) @ self._axes.mT
+        drawn: Tensor = self._means[which] + (white * self._variances.clamp(min=0).sqrt()) @ self._axes.mT
         return drawn.reshape(-1, *self.image_shape)
 
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:

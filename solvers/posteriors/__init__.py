@@ -4,11 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from solvers.posteriors.ddrm import DDRM, ddrm_coefficients
-from solvers.posteriors.diffpir import DiffPIR
 from solvers.posteriors.fire import FIRE
 from solvers.posteriors.spectral import Spectral
 
-SAMPLERS: dict[str, type[Spectral]] = {"ddrm": DDRM, "fire": FIRE, "diffpir": DiffPIR}
+SAMPLERS: dict[str, type[Spectral]] = {"ddrm": DDRM, "fire": FIRE}
 """By the name that commands and records use."""
 
 
@@ -39,4 +38,4 @@ def record_of(settings: Spectral.Settings) -> dict[str, Any]:
     return {"sampler": name, **asdict(settings)}
 
 
-__all__ = ["DDRM", "FIRE", "SAMPLERS", "DiffPIR", "Spectral", "ddrm_coefficients", "record_of", "settings_of"]
+__all__ = ["DDRM", "FIRE", "SAMPLERS", "Spectral", "ddrm_coefficients", "record_of", "settings_of"]

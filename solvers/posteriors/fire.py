@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -14,6 +14,7 @@ from degradations import Measurement
 from solvers.noise import NoiseSource
 from solvers.posteriors.spectral import Spectral
 from solvers.prior import Prior, rmse_of
+from solvers.question import InnerRun
 from solvers.schedule import Spacing
 
 Aim = Literal["natural", "faithful"]
@@ -40,12 +41,13 @@ class FIRE(Spectral):
     ======================  ================================================================
 
     - **natural** draws a sample: λ = 0, and r = σ'/σ, q = σ'/min(σ, ν), the reverse diffusion's own noise.
-    - **faithful** goes for the nearest picture: λ = 1, r = 0, so that the network never meets more noise than it is
-      told; q = 1. Where everything is measured it is deterministic: its samples do not differ.
+    - **faithful** goes for the nearest picture: λ = 1, r = 0, so that the network never meets more noise than it
+      is told; q = 1. Where σ < ν it ends at the mean of the estimates made since the state was ȳ, which speckles
+      less than the last. Where everything is measured it is deterministic: its samples do not differ.
 
     A run begins where it has something to learn: at the level of ν where everything is equally measured, else at
     ``START``. v is the prior's own RMSE at the level, squared, or without one the mean of (ȳ − ẑ₀)² − ν² over
-    components with ν ≤ σ, an image. More in docs/samplers.md.
+    components with ν ≤ σ, an image. Measured in docs/samplers.md.
 
     Source: Bendel, Shastri, Ahmad and Schniter, *Solving Inverse Problems using Diffusion with Iterative Colored
     Renoising*, 2025, for λ = 1 on the null space; the other rows, where its data step loses, are ours.
@@ -74,8 +76,8 @@ class FIRE(Spectral):
         super().__init__(prior, measurement, settings)
         self._null = self.nu > LOST
         self._nu = torch.where(self._null, 0, self.nu)
-        # The whole level nearest to ν, 0 for ν = 0 and K + 1 on the null space: ȳ is the state there.
-        known = ~self._null & (self.nu > 0)
+        # The whole level nearest to ν, where ȳ is the state; 0 for ν below all levels, K + 1 on the null space.
+        known = ~self._null & (self.nu > self.schedule.sigma(1) / 2**0.5)
         self._level = torch.where(self._null, self.schedule.K + 1, 0).double()
         self._level[known] = self.schedule.level(self.nu[known]).round()
 
@@ -87,7 +89,7 @@ class FIRE(Spectral):
         sigma = noisiest if alike else max(START[self.settings.aim], noisiest)
         k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
         first = self.schedule.sigma(min(k, self.schedule.K))
-        lowest = max(first * FALL, 0 if alike else noisiest)
+        lowest = first if alike else max(first * FALL, noisiest)
         n = len(allocation)
         levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)
         return (*levels, 0)
@@ -95,6 +97,23 @@ class FIRE(Spectral):
     def initial(self, k: int, noise: NoiseSource) -> Tensor:
         """x_k ~ q(x_k | y), (B, C, H, W), as in the base class, with ȳ itself where ν's level is k."""
         return self._initial(self._level <= k, k, noise)
+
+    @torch.no_grad()
+    def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
+        """As in the base class; a faithful run also keeps the mean of x̂₀ since it holds the whole measurement."""
+        noisiest = float(self._level[~self._null].max()) if not bool(self._null.all()) else 0.0
+        if self.settings.aim == "natural" or not 0 < run.levels[0] <= noisiest:
+            return super().answer(run, x0, noise)
+        mean, count = run.carry[1:] if len(run.carry) > 1 else (torch.zeros_like(x0), x0.new_zeros(len(x0)))
+        count = count + 1
+        mean = mean + (x0 - mean) / count.reshape(-1, 1, 1, 1)
+        after, estimate = super().answer(replace(run, carry=run.carry[:1]), x0, noise)
+        if not after.levels:
+            z, z0 = (self.measurement.operator.Vt(x) for x in (after.x, mean))
+            (carried,) = self.look_up(((self._level > run.levels[0]) & ~self._null).double())
+            x = self.measurement.operator.V(z + carried * (z0 - z))
+            return replace(after, x=x), x
+        return replace(after, carry=(*after.carry, mean, count)), mean if not bool(self._null.any()) else estimate
 
     def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """z' as in the table above."""
@@ -168,7 +187,9 @@ class FIRE(Spectral):
 
     def told(self) -> object:
         """The settings, and the prior's RMSE, which is no part of its fingerprint."""
-        return self.settings, [rmse_of(self.prior, k) for k in (1, 10, 100, self.schedule.K) if k <= self.schedule.K]
+        return self.settings, [
+            rmse_of(self.prior, k) for k in (1, 10, 100, self.schedule.K) if k <= self.schedule.K
+        ]
 
     def _free(self, z0: Tensor, k: int, sigma_next: float) -> Tensor | float:
         """√max(σ'² − λ v, 0) on the null space: a number, or (B, 1, 1, 1)."""

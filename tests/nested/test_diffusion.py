@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 
 from degradations import SuperResolution, simulate
 from nested import Estimate, NestedDiffusion, NestedState, uniform
-from solvers.schedule import outer_levels
 from solvers import DDIM, DDRM, NoiseSchedule, NoiseSource
+from solvers.schedule import outer_levels
 
 SHAPE = (3, 8, 8)
 

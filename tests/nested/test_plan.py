@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from diffusers import DDIMScheduler
 
-from solvers.schedule import outer_levels
 from nested.plan import Call, Progress, plan
 from solvers import NoiseSchedule
+from solvers.schedule import outer_levels
 
 
 @pytest.mark.parametrize("allocation", [(10, 10, 10), (16, 8, 6), (1,), (7,), (1, 1, 1, 1), (250, 333, 3)])

@@ -266,7 +266,10 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--methods", "pinv,magic"), "--methods must be among pinv, one, plain, nested, ddrm, diffpir, dps: got"),
+        (
+            ("--methods", "pinv,magic"),
+            "--methods must be among pinv, one, classic, plain, nested, faithful, nested-faithful, natural, ",
+        ),
         (
             ("--tasks", "sharpen"),
             "--tasks must be one of denoise, sr2, sr4, sr8, sr16, inpaint, colorize: got 'sharpen'",
