@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.chunk import Bench, Chunk, measure
 from benchmarks.results import Results
 from restoration.errors import ImageError
-from restoration.sources import Source
+from restoration.pictures.sources import Source
 from restoration.tasks import Task
 
 HEADER = 1 << 16

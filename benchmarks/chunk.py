@@ -20,11 +20,11 @@ from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
 from benchmarks.trials import Look, Trial, follow
 from degradations import Measurement
-from restoration import images
 from restoration.errors import ImageError
+from restoration.pictures import images
+from restoration.pictures.sources import Source
 from restoration.priors import DiffusionPrior
 from restoration.restorer import DEFAULT, Restorer, synchronise
-from restoration.sources import Source
 from restoration.tasks import Problem, Task, derived_seed, pose
 from solvers import Spectral
 

@@ -28,8 +28,8 @@ from benchmarks.cli_options import (
 )
 from benchmarks.command_line import typed
 from benchmarks.generation.cli import generate
-from restoration import console
-from restoration.interrupt import INTERRUPTED
+from restoration.commands import console
+from restoration.commands.interrupt import INTERRUPTED
 
 if TYPE_CHECKING:  # torch loads after --help and option errors
     from benchmarks.setup import Options

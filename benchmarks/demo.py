@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmarks.metrics.psnr import psnr
 from benchmarks.sheet import Cell, contact_sheet
 from nested import atomic_write
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import load_prior
 from restoration.restorer import Preview, Restorer
 from restoration.tasks import Task, pose

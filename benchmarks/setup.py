@@ -37,12 +37,12 @@ from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
 from benchmarks.trials import Trial
 from benchmarks.workers import count_of, on_ray, require_ray
+from restoration.commands.interrupt import Interrupt
 from restoration.errors import OutputError
-from restoration.interrupt import Interrupt
+from restoration.pictures.sources import Source, find
 from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
-from restoration.priors.catalogue import KNOWN
+from restoration.priors.library.catalogue import KNOWN
 from restoration.restorer import DEFAULT
-from restoration.sources import Source, find
 from restoration.tasks import Task
 from solvers import Spectral, record_of
 

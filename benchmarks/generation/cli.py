@@ -20,7 +20,7 @@ from benchmarks.cli_options import (
     tell,
 )
 from benchmarks.command_line import typed
-from restoration.interrupt import INTERRUPTED
+from restoration.commands.interrupt import INTERRUPTED
 
 
 def generate(

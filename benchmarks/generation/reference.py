@@ -14,9 +14,9 @@ from torch.nn import functional
 from benchmarks.campaign import check_sizes
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.statistics import Statistics
-from restoration import images
 from restoration.errors import ImageError
-from restoration.sources import Source, find
+from restoration.pictures import images
+from restoration.pictures.sources import Source, find
 from restoration.tasks import Shape, fit_to, with_channels
 
 FILE = "reference.safetensors"

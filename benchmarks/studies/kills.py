@@ -31,12 +31,12 @@ from rich.console import Console
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.results import Results
 from benchmarks.summary import summarise
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import DiffusionPrior
-from restoration.priors.convert import save_folder
+from restoration.priors.formats.convert import save_folder
 from solvers import NoiseSchedule
 
-PRELOADED = ["benchmarks.table2", "benchmarks.cli", "restoration.priors.library"]
+PRELOADED = ["benchmarks.table2", "benchmarks.cli", "restoration.priors.library.loading"]
 SIZE = 16
 
 

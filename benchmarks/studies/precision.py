@@ -19,9 +19,9 @@ from benchmarks.chunk import problem_of
 from benchmarks.metrics.psnr import psnr
 from benchmarks.paper import TASKS
 from degradations import Measurement
+from restoration.pictures.sources import Source, find
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
-from restoration.sources import Source, find
 from restoration.tasks import Task
 
 

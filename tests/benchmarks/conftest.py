@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import cli
 from benchmarks.studies.kills import write_tiny_prior
-from restoration import console
+from restoration.commands import console
 
 Bench = Callable[..., tuple[int, str, str]]
 

@@ -13,9 +13,9 @@ from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.psnr import psnr
 from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
 from benchmarks.trials import nested_trial, plain_trial
+from restoration.pictures.sources import Source, find
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
-from restoration.sources import Source, find
 from restoration.tasks import Task
 from solvers import DDRM
 

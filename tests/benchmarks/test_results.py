@@ -25,7 +25,7 @@ from benchmarks.summary import Mean, originals, summarise
 from benchmarks.trials import Look
 from nested.files import atomic_write
 from restoration.errors import ImageError, OutputError
-from restoration.sources import Source
+from restoration.pictures.sources import Source
 from restoration.tasks import Task
 
 TASK = Task("sr4", simulate=True)

@@ -19,7 +19,7 @@ from benchmarks.results import Results
 from benchmarks.studies.kills import same, totals, write_pictures, write_tiny_prior
 from benchmarks.workers import TRIES, RayMeasurer, WorkerError, count_of
 from restoration.errors import PriorError
-from restoration.sources import Source
+from restoration.pictures.sources import Source
 from restoration.tasks import Task
 
 

@@ -25,7 +25,7 @@ from benchmarks.report.tables import areas
 from benchmarks.results import Results
 from benchmarks.studies.kills import write_pictures
 from benchmarks.trials import Look
-from restoration import console
+from restoration.commands import console
 from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.tasks import derived_seed

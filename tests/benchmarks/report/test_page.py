@@ -22,7 +22,7 @@ from benchmarks.report.markup import VOID
 from benchmarks.report.reading import metrics_of, read
 from benchmarks.report.tables import values
 from benchmarks.results import Results
-from restoration import console
+from restoration.commands import console
 from restoration.errors import OutputError
 
 Folder = Callable[..., Path]

@@ -10,7 +10,7 @@ import torch
 from diffusers import UNet2DModel
 
 from restoration.errors import PriorError
-from restoration.priors.variants import GuidedUNet2DModel
+from restoration.priors.formats.variants import GuidedUNet2DModel
 
 Shapes = Mapping[str, tuple[int, ...]]
 Resampling = Literal["resnet", "conv", "pool"]

@@ -33,12 +33,12 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from restoration.errors import PriorError
-from restoration.priors.ddpm import DDPM
 from restoration.priors.diffusion import Prediction
-from restoration.priors.guided import GUIDED
-from restoration.priors.layout import Format, Shapes, build, check_layout, has
-from restoration.priors.renaming import adopt, check_names_and_shapes, constant_weights, sources
-from restoration.priors.settings import Setting, answer
+from restoration.priors.formats.ddpm import DDPM
+from restoration.priors.formats.guided import GUIDED
+from restoration.priors.formats.layout import Format, Shapes, build, check_layout, has
+from restoration.priors.formats.renaming import adopt, check_names_and_shapes, constant_weights, sources
+from restoration.priors.formats.settings import Setting, answer
 from solvers import NoiseSchedule
 
 

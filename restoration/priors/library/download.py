@@ -14,7 +14,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from restoration.errors import PriorError
-from restoration.priors.catalogue import Known
+from restoration.priors.library.catalogue import Known
 
 PIECE = 1 << 20
 Progress = Callable[[str, int, int | None], None]

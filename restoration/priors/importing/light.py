@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from restoration.priors.compiler import COMPILER, Marks
-from restoration.priors.distributions import read_later
-from restoration.priors.waiting import defer
+from restoration.priors.importing.compiler import COMPILER, Marks
+from restoration.priors.importing.distributions import read_later
+from restoration.priors.importing.waiting import defer
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel

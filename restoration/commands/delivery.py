@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from nested import NestedState
-from restoration import images, outputs
+from restoration.commands.settings import EffortSettings
 from restoration.errors import OutputError, RestorationError
 from restoration.events import Advanced, Event, Output, Previewed, Restored, Skipped
-from restoration.outputs import Standing
-from restoration.settings import EffortSettings
+from restoration.pictures import images, outputs
+from restoration.pictures.outputs import Standing
 
 STATE_EVERY_S = 0.5
 """Least seconds between two writes of a state within an inner run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from restoration.priors.settings import Setting
+from restoration.priors.formats.settings import Setting
 
 _OPENAI = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/"
 _HEIDELBERG = "https://heibox.uni-heidelberg.de/f/"
@@ -23,7 +23,7 @@ class Known:
         url: where it is offered; of a hub repository, its id.
         source: the page that says what it is.
         licence: of the weights, and what their training data adds.
-        settings: what the tensors do not tell (``foreign.py``).
+        settings: what the tensors do not tell (``formats.foreign``).
         sha256, md5: of the file, where they have been published.
     """
 

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from restoration.interrupt import INTERRUPTED
+from restoration.commands.interrupt import INTERRUPTED
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restoration.errors import PriorError
-from restoration.priors.layout import Format, Kind, Layout, Shapes, count_of, has, shape_of
+from restoration.priors.formats.layout import Format, Kind, Layout, Shapes, count_of, has, shape_of
 
 
 def _read(shapes: Shapes) -> Layout:

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from degradations import Measurement
 from nested import uniform
-from restoration.deepinv_plugin.denoisers import (
+from restoration.plugins.deepinv.denoisers import (
     DenoiserPrior,
     PriorDenoiser,
     checked_range,
     is_prior,
     register_network,
 )
-from restoration.deepinv_plugin.noise import sigma_of
-from restoration.deepinv_plugin.operators import from_physics, refuse_undecomposable
+from restoration.plugins.deepinv.noise import sigma_of
+from restoration.plugins.deepinv.operators import from_physics, refuse_undecomposable
 from restoration.restorer import Preview, Restorer, resolve_seeds
 from solvers import Prior, Spectral, posteriors
 

@@ -9,8 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from restoration import images
 from restoration.errors import ImageError, OutputError
+from restoration.pictures import images
 
 
 class Standing(Enum):

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from restoration import console
-from restoration.settings import (
+from restoration.commands import console
+from restoration.commands.settings import (
     EffortSettings,
     OutputSettings,
     PriorSettings,
@@ -145,14 +145,14 @@ def restore(
     config = _pairs(prior_config or [])
 
     if list_priors or convert is not None:
-        from restoration.shelf import convert_prior, list_known
+        from restoration.commands.shelf import convert_prior, list_known
 
         if convert is None:
             return list_known(json)
         _demand(**{"--output (-o)": output})
         return convert_prior(convert, output or Path(), config, class_label)
 
-    from restoration.command import run  # torch loads here, after --help and option errors
+    from restoration.commands.job import run  # torch loads here, after --help and option errors
 
     return run(
         Settings(

@@ -12,15 +12,15 @@ import torch
 
 from restoration.errors import PriorError, first_line
 from restoration.priors.calibration import Calibration
-from restoration.priors.catalogue import KNOWN, recognise
 from restoration.priors.diffusion import DiffusionPrior, refuse_latent_pipeline
-from restoration.priors.download import Progress, cache_folder, fetch, fetch_from_hub
-from restoration.priors.foreign import understand
-from restoration.priors.light import lay_out, move
-from restoration.priors.reading import read_json, read_tensors, sha256
-from restoration.priors.settings import Setting
+from restoration.priors.formats.foreign import understand
+from restoration.priors.formats.reading import read_json, read_tensors, sha256
+from restoration.priors.formats.settings import Setting
+from restoration.priors.importing.light import lay_out, move
+from restoration.priors.library.catalogue import KNOWN, recognise
+from restoration.priors.library.download import Progress, cache_folder, fetch, fetch_from_hub
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 EMBEDDED = ("photos-64", "faces-128", "faces-64", "brain-mri-128")
 """Names of the priors that ship inside the package."""
@@ -46,7 +46,7 @@ def load_prior(
         dtype: of the network: ``"auto"`` (float32), ``"fp32"``, ``"bf16"``, ``"fp16"`` or a torch dtype. The
             solvers' state is float32 always.
         class_label: for class-conditional networks.
-        config: what a file's tensors do not tell (``foreign.py`` lists the keys). It goes before the file's
+        config: what a file's tensors do not tell (``formats.foreign`` lists the keys). It goes before the file's
             sidecar (``FILE.json``), and that before what is known of the file by its SHA-256 or name.
         compile: let ``torch.compile`` make the network faster; the first evaluation takes long.
         progress: told how far a download is.

@@ -19,8 +19,8 @@ from degradations import (
     check_operator,
 )
 from degradations.fourier import AXES
-from restoration.deepinv_plugin.decomposed import Decomposed
-from restoration.deepinv_plugin.physics import SVDPhysics
+from restoration.plugins.deepinv.decomposed import Decomposed
+from restoration.plugins.deepinv.physics import SVDPhysics
 
 INSTEAD = {
     "Downsampling": "take as_physics(SuperResolution(image_shape, factor)), which averages blocks",

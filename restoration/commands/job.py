@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from restoration import images, outputs
-from restoration.delivery import Delivery, StateFile
-from restoration.display import Display, DownloadBar
+from restoration.commands.delivery import Delivery, StateFile
+from restoration.commands.display import Display, DownloadBar
+from restoration.commands.interrupt import INTERRUPTED, Interrupt
+from restoration.commands.settings import PriorSettings, SamplerSettings, Settings
 from restoration.errors import OutputError, RestorationError
 from restoration.events import Event, Failed
-from restoration.interrupt import INTERRUPTED, Interrupt
+from restoration.pictures import images, outputs
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
 from restoration.restorer import check_limits
 from restoration.session import Session
-from restoration.settings import PriorSettings, SamplerSettings, Settings
 from restoration.tasks import MASKED, Task, known_pixels
 from solvers import SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT

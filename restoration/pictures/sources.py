@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from restoration import images
 from restoration.errors import ImageError
+from restoration.pictures import images
 
 
 @dataclass(frozen=True)

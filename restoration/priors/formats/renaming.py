@@ -10,7 +10,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from restoration.errors import PriorError
-from restoration.priors.layout import Format, Kind, Layout, Shapes
+from restoration.priors.formats.layout import Format, Kind, Layout, Shapes
 
 
 @dataclass(frozen=True)

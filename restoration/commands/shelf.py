@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from restoration.display import DownloadBar
-from restoration.outputs import probe
+from restoration.commands.display import DownloadBar
+from restoration.pictures.outputs import probe
 from restoration.priors import EMBEDDED, load_prior
-from restoration.priors.catalogue import KNOWN
-from restoration.priors.convert import refuse_existing, save_folder
-from restoration.priors.download import cache_folder
+from restoration.priors.formats.convert import refuse_existing, save_folder
+from restoration.priors.library.catalogue import KNOWN
+from restoration.priors.library.download import cache_folder
 
 
 def list_known(as_json: bool) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from restoration.errors import PriorError
-from restoration.priors.layout import Format, Kind, Layout, Resampling, Shapes, count_of, has, shape_of
+from restoration.priors.formats.layout import Format, Kind, Layout, Resampling, Shapes, count_of, has, shape_of
 
 
 def _read(shapes: Shapes) -> Layout:

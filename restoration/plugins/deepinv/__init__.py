@@ -12,11 +12,11 @@ except ModuleNotFoundError as error:
         "restoration.deepinv_plugin needs deepinv: pip install 'nested-restoration[deepinv]'"
     ) from None
 
-from restoration.deepinv_plugin.denoisers import DenoiserPrior, PriorDenoiser, as_denoiser, from_denoiser
-from restoration.deepinv_plugin.noise import sigma_of
-from restoration.deepinv_plugin.operators import from_physics
-from restoration.deepinv_plugin.physics import SVDPhysics, as_physics
-from restoration.deepinv_plugin.reconstructors import DDRM, NestedDDRM
+from restoration.plugins.deepinv.denoisers import DenoiserPrior, PriorDenoiser, as_denoiser, from_denoiser
+from restoration.plugins.deepinv.noise import sigma_of
+from restoration.plugins.deepinv.operators import from_physics
+from restoration.plugins.deepinv.physics import SVDPhysics, as_physics
+from restoration.plugins.deepinv.reconstructors import DDRM, NestedDDRM
 
 __all__ = [
     "DDRM",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from restoration.errors import PriorError
 from restoration.priors.diffusion import MOST_STEPS, Prediction
-from restoration.priors.layout import Format, HeadDim, Layout
+from restoration.priors.formats.layout import Format, HeadDim, Layout
 from solvers import NoiseSchedule
 
 Setting = str | int | float | bool
@@ -52,7 +52,7 @@ class Answers:
     prediction: Prediction
 
 
-class Settings:
+class CheckpointSettings:
     """Typed access to what was given, as JSON gave it or as text."""
 
     def __init__(self, given: Mapping[str, Setting], form: Format) -> None:
@@ -116,7 +116,7 @@ def answer(layout: Layout, form: Format, given: Mapping[str, Setting]) -> Answer
         PriorError: one line: a key that is not known, a value that cannot be or that the tensors contradict, or
             everything that is still open, with the values it may have.
     """
-    settings = Settings(given, form)
+    settings = CheckpointSettings(given, form)
     levels = len(layout.widths)
     step = 2 ** (levels - 1)
     size = settings.whole("image_size")
@@ -149,7 +149,7 @@ def answer(layout: Layout, form: Format, given: Mapping[str, Setting]) -> Answer
     )
 
 
-def _head_dim(layout: Layout, settings: Settings) -> HeadDim:
+def _head_dim(layout: Layout, settings: CheckpointSettings) -> HeadDim:
     """``attention_head_dim``: None is one head everywhere, 0 is not known yet."""
     channels, heads = settings.whole("num_head_channels"), settings.whole("num_heads")
     heads_up = settings.whole("num_heads_upsample") or heads
@@ -173,7 +173,7 @@ def _check_divides(key: str, value: int, widths: list[int]) -> None:
             raise PriorError(f"{key} must divide the width of every attention: got {value} for {width}")
 
 
-def _check_told(layout: Layout, settings: Settings, size: int | None) -> None:
+def _check_told(layout: Layout, settings: CheckpointSettings, size: int | None) -> None:
     told: dict[str, tuple[object, object]] = {
         "num_channels": (settings.whole("num_channels"), layout.time_channels),
         "num_res_blocks": (settings.whole("num_res_blocks"), layout.blocks),
@@ -206,7 +206,7 @@ def _shown(value: object) -> str:
     return str(value).lower()
 
 
-def _schedule(kind: str, settings: Settings) -> NoiseSchedule:
+def _schedule(kind: str, settings: CheckpointSettings) -> NoiseSchedule:
     steps = settings.whole("diffusion_steps") or 1000
     if steps > MOST_STEPS:
         raise PriorError(f"diffusion_steps must be at most {MOST_STEPS}: got {steps}")
