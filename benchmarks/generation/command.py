@@ -36,7 +36,7 @@ from benchmarks.metrics.statistics import Statistics
 from benchmarks.results import Results
 from benchmarks.setup import Finished, known_reference, watched
 from benchmarks.summary import TaskSummary, summarise
-from nested.scheduler_config import INNER
+from restoration.plugins.diffusers.scheduler_config import INNER
 from restoration.priors import load_prior
 
 

@@ -18,7 +18,7 @@ from benchmarks.metrics.features import Features
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.trials import Look, Trial
-from nested import NestedScheduler
+from restoration import NestedScheduler
 from restoration.priors import DiffusionPrior
 from restoration.restorer import synchronise
 from restoration.tasks import derived_seed

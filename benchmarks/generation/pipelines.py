@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.generation.drawing import ImageRequest, Model, PriorModel, SolverTrial
 from benchmarks.quiet import quiet
-from nested import NestedScheduler, decode_estimate
+from restoration import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.formats.reading import read_json, sha256

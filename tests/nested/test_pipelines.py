@@ -22,7 +22,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from nested import NestedScheduler
+from restoration import NestedScheduler
 
 Pipeline = Any
 SIZE = {"height": 16, "width": 16}

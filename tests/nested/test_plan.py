@@ -6,7 +6,7 @@ import pytest
 from diffusers import DDIMScheduler
 
 from nested.allocation import outer_levels
-from nested.plan import Call, Progress, plan
+from restoration.plugins.diffusers.plan import Call, Progress, plan
 from solvers import NoiseSchedule
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 
-from nested.inner import LEARNED
-from nested.plan import SPACINGS
+from restoration.plugins.diffusers.inner import LEARNED
+from restoration.plugins.diffusers.plan import SPACINGS
 
 INNER = ("ddim", "ddpm", "dpmsolver++2s")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")

@@ -14,9 +14,9 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from nested.inner import LEARNED, Generators, ddim, make_inner, normal
-from nested.plan import Plan, Progress, plan
-from nested.scheduler_config import check, refuse_foreign, refuse_steps
+from restoration.plugins.diffusers.inner import LEARNED, Generators, ddim, make_inner, normal
+from restoration.plugins.diffusers.plan import Plan, Progress, plan
+from restoration.plugins.diffusers.scheduler_config import check, refuse_foreign, refuse_steps
 
 
 class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped

@@ -12,7 +12,7 @@ import torch
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
-from nested.scheduler import NestedScheduler
+from restoration.plugins.diffusers.scheduler import NestedScheduler
 
 
 @dataclass(frozen=True, eq=False)
