@@ -23,7 +23,7 @@ from deepinv.physics.generator import GaussianMaskGenerator
 from scipy.stats import t as student
 from torch import Tensor
 
-from benchmarks.sheet import Cell, contact_sheet
+from benchmarks.commands.sheet import Cell, contact_sheet
 from restoration import load_prior
 from restoration.deepinv_plugin import NestedDDRM
 from restoration.pictures import images

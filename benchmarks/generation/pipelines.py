@@ -17,8 +17,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
+from benchmarks.engine.quiet import quiet
 from benchmarks.generation.drawing import ImageRequest, Model, PriorModel, SolverTrial
-from benchmarks.quiet import quiet
 from restoration import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior

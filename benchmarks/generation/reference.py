@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.campaign import check_sizes
+from benchmarks.engine.campaign import check_sizes
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.statistics import Statistics
 from restoration.errors import ImageError

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.commands import cli
 from benchmarks.studies.kills import write_tiny_prior
 from restoration.commands import console
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from benchmarks.setup import Finished
-from benchmarks.summary import TaskSummary
+from benchmarks.engine.setup import Finished
+from benchmarks.engine.summary import TaskSummary
 from solvers import SAMPLERS
 
 

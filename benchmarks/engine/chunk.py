@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.methods import Method, attempt, warm_up
+from benchmarks.engine.methods import Method, attempt, warm_up
+from benchmarks.engine.trials import Look, Trial, follow
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
-from benchmarks.trials import Look, Trial, follow
 from degradations import Measurement
 from restoration.errors import ImageError
 from restoration.pictures import images

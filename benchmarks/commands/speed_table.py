@@ -1,4 +1,4 @@
-"""What ``benchmarks.speed`` measured, as ratios and as a table."""
+"""What ``benchmarks.commands.speed`` measured, as ratios and as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.chunk import hardware
+from benchmarks.engine.chunk import hardware
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.markdown import conditions, markdown
-from benchmarks.paper import chosen
-from benchmarks.setup import Finished, Options, measure_all
-from benchmarks.summary import Mean, TaskSummary, summarise
-from benchmarks.trials import Trial, nested_trial
+from benchmarks.engine.markdown import conditions, markdown
+from benchmarks.engine.paper import chosen
+from benchmarks.engine.setup import Finished, Options, measure_all
+from benchmarks.engine.summary import Mean, TaskSummary, summarise
+from benchmarks.engine.trials import Trial, nested_trial
 from nested.files import atomic_write
 
 TOTAL = 30

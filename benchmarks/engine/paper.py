@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.engine.trials import Trial, nested_trial, plain_trial
 from restoration.tasks import Task, kind_of
 from solvers import DDRM
 
@@ -31,6 +32,8 @@ FID = {
     "inpaint": (14.63, 7.57, 3.26, 3.18),
 }
 """CelebA-HQ 256, 3 outer × 10 inner steps, then plain DDRM; its number of steps is not stated: 30 assumed."""
+CLOSE = {"PSNR": 0.3, "FID": 1.0}
+"""How far from the paper a number may be to be called equal: seeds, masks and the test images differ."""
 
 
 def chosen(names: Sequence[str]) -> dict[str, Task]:
@@ -42,3 +45,12 @@ def chosen(names: Sequence[str]) -> dict[str, Task]:
     for name in names:
         kind_of(name, "--tasks")
     return {name: TASKS.get(name) or Task(name, simulate=True) for name in names}
+
+
+def trials(outer: int, inner: int) -> tuple[Trial, Trial]:
+    """Nested, and plain DDRM of as many evaluations, looked at after every inner run's worth."""
+    stops = tuple(inner * (i + 1) for i in range(outer))
+    return (
+        nested_trial((inner,) * outer, stops),
+        plain_trial(outer * inner, stops, ("returned", "drawn")),
+    )

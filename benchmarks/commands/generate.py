@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.anytime import POINTS
-from benchmarks.campaign import jobs
+from benchmarks.engine.campaign import jobs
+from benchmarks.engine.curve import POINTS
+from benchmarks.engine.results import Results
+from benchmarks.engine.setup import Finished, known_reference, watched
+from benchmarks.engine.summary import TaskSummary, summarise
 from benchmarks.generation import reference
 from benchmarks.generation.drawing import (
     SHARES,
@@ -33,9 +36,6 @@ from benchmarks.metrics.features import Features
 from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.results import Results
-from benchmarks.setup import Finished, known_reference, watched
-from benchmarks.summary import TaskSummary, summarise
 from restoration.plugins.diffusers.scheduler_config import INNER
 from restoration.priors import load_prior
 

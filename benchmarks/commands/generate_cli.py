@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.cli_options import (
+from benchmarks.commands.cli_options import (
     Device,
     FidWeights,
     Limit,
@@ -19,7 +19,7 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
-from benchmarks.command_line import typed
+from benchmarks.engine.command_line import typed
 from restoration.commands.interrupt import INTERRUPTED
 
 
@@ -71,7 +71,7 @@ def generate(
 ) -> int:
     """The paper's Tables 3 and 1: what previews of nested and of vanilla generation are worth."""
     given = dict(locals())
-    from benchmarks.generation import command
+    from benchmarks.commands import generate as command
     from benchmarks.generation.pipelines import Conditions
     from benchmarks.generation.tables import tables
     from benchmarks.report.figure import write_figure

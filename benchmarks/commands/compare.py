@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks import paper
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
 from benchmarks.comparison.unconditional import table as unconditional
-from benchmarks.markdown import conditions, markdown
-from benchmarks.methods import Method, OneEvaluation, Ours, PseudoInverse
+from benchmarks.engine import paper
+from benchmarks.engine.markdown import conditions, markdown
+from benchmarks.engine.methods import Method, OneEvaluation, Ours, PseudoInverse
+from benchmarks.engine.setup import Finished, Options, measure_all
+from benchmarks.engine.summary import Mean, TaskSummary, summarise
+from benchmarks.engine.trials import Look
 from benchmarks.report.conditions import unanswered
-from benchmarks.setup import Finished, Options, measure_all
-from benchmarks.summary import Mean, TaskSummary, summarise
-from benchmarks.trials import Look
 from restoration.tasks import Task
 
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.cli_options import (
+from benchmarks.commands.cli_options import (
     Batch,
     Data,
     Device,
@@ -26,13 +26,13 @@ from benchmarks.cli_options import (
     numbers,
     tell,
 )
-from benchmarks.command_line import typed
-from benchmarks.generation.cli import generate
+from benchmarks.commands.generate_cli import generate
+from benchmarks.engine.command_line import typed
 from restoration.commands import console
 from restoration.commands.interrupt import INTERRUPTED
 
 if TYPE_CHECKING:  # torch loads after --help and option errors
-    from benchmarks.setup import Options
+    from benchmarks.engine.setup import Options
     from solvers import Spectral
 
 app = typer.Typer(
@@ -68,7 +68,7 @@ def table2(
     given = dict(locals())
     if outer < 1 or inner < 1:
         raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
-    from benchmarks import table2 as command
+    from benchmarks.commands import table2 as command
 
     options = _options(given)
     finished, summaries = command.measure(options, tasks.split(","), outer, inner)
@@ -109,7 +109,7 @@ def anytime(
 ) -> int:
     """Quality against evaluations for splits of one budget, and the area under the log FID curve."""
     given = dict(locals())
-    from benchmarks import anytime as command
+    from benchmarks.commands import anytime as command
     from benchmarks.report.figure import write_figure
 
     options = _options(given)
@@ -171,7 +171,7 @@ def consistency(
 ) -> int:
     """How far previews are from the end of their own run, as the paper's Appendix B; 30 evaluations, 5 splits."""
     given = dict(locals())
-    from benchmarks import consistency as command
+    from benchmarks.commands import consistency as command
 
     options = _options(given)
     finished, summaries = command.measure(options, tasks.split(","))
@@ -208,7 +208,7 @@ def compare(
 ) -> int:
     """Beside deepinv's samplers, on the same prior, pictures, noise and evaluations; needs the extra deepinv."""
     given = dict(locals())
-    from benchmarks.comparison import command
+    from benchmarks.commands import compare as command
 
     budget = command.Budget(nfe, outer)
     chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)
@@ -246,7 +246,7 @@ def speed(
     if not all(number.isdecimal() for number in asked.split(",")):
         raise ValueError(f"--batches must be numbers like 1,4,16: got {asked!r}")
     split = (outer, inner if inner is not None else 1 if slow else 2)
-    from benchmarks import speed as command
+    from benchmarks.commands import speed as command
 
     sizes = [int(number) for number in asked.split(",")]
     turns = rounds if rounds is not None else 3 if slow else 7
@@ -257,7 +257,7 @@ def speed(
 
 def _options(given: dict[str, Any]) -> Options:
     """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
-    from benchmarks.setup import Options
+    from benchmarks.engine.setup import Options
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     if "sampler" in given:

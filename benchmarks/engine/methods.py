@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from benchmarks.trials import Trial, follow
+from benchmarks.engine.trials import Trial, follow
 from degradations import Measurement
 from restoration.errors import first_line
 from restoration.priors import DiffusionPrior

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from benchmarks.markdown import conditions, markdown
-from benchmarks.paper import chosen
-from benchmarks.setup import Finished, Options, measure_all
-from benchmarks.summary import TaskSummary, summarise
-from benchmarks.trials import Kind, Look, Trial, nested_trial, plain_trial
-
-POINTS = 12
-"""Points of a curve, evenly over the budget."""
+from benchmarks.engine.curve import POINTS, area
+from benchmarks.engine.markdown import conditions, markdown
+from benchmarks.engine.paper import chosen
+from benchmarks.engine.setup import Finished, Options, measure_all
+from benchmarks.engine.summary import TaskSummary, summarise
+from benchmarks.engine.trials import Kind, Look, Trial, nested_trial, plain_trial
 
 
 def trials(total: int, splits: tuple[int, ...], allocations: tuple[tuple[int, ...], ...]) -> tuple[Trial, ...]:
@@ -53,11 +49,6 @@ def measure(
     asked = chosen(tasks)
     finished = measure_all("anytime", options, asked, trials(total, splits, allocations))
     return finished, [summarise(finished.results, task, finished.space) for task in tasks]
-
-
-def area(nfe: list[int], distance: list[float]) -> float:
-    """Area under log distance against evaluations, by trapezia, from the first point to the last (Appendix A)."""
-    return float(np.trapezoid(np.log(distance), nfe))
 
 
 def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 
-from benchmarks.chunk import Bench, Chunk, measure
-from benchmarks.results import Results
+from benchmarks.engine.chunk import Bench, Chunk, measure
+from benchmarks.engine.results import Results
 from restoration.errors import ImageError
 from restoration.pictures.sources import Source
 from restoration.tasks import Task

@@ -5,23 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from benchmarks import paper
-from benchmarks.markdown import conditions, markdown
-from benchmarks.setup import Finished, Options, measure_all
-from benchmarks.summary import TaskSummary, originals, summarise
-from benchmarks.trials import Look, Trial, nested_trial, plain_trial
-
-CLOSE = {"PSNR": 0.3, "FID": 1.0}
-"""How far from the paper a number may be to be called equal: seeds, masks and the test images differ."""
-
-
-def trials(outer: int, inner: int) -> tuple[Trial, Trial]:
-    """Nested, and plain DDRM of as many evaluations, looked at after every inner run's worth."""
-    stops = tuple(inner * (i + 1) for i in range(outer))
-    return (
-        nested_trial((inner,) * outer, stops),
-        plain_trial(outer * inner, stops, ("returned", "drawn")),
-    )
+from benchmarks.engine import paper
+from benchmarks.engine.markdown import conditions, markdown
+from benchmarks.engine.paper import CLOSE, trials
+from benchmarks.engine.setup import Finished, Options, measure_all
+from benchmarks.engine.summary import TaskSummary, originals, summarise
+from benchmarks.engine.trials import Look
 
 
 def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple[Finished, list[TaskSummary]]:

@@ -23,7 +23,7 @@ from time import perf_counter, process_time
 import torch
 from torch import Tensor
 
-from benchmarks.speed_table import Row, Variant, conditions, table
+from benchmarks.commands.speed_table import Row, Variant, conditions, table
 from benchmarks.studies.checkpoint import memory, write_random
 from benchmarks.studies.ddrm_step import FreePrior, clocked
 from degradations import Inpainting, Measurement, SuperResolution, simulate

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.campaign import Job, Measured, Measurer
-from benchmarks.chunk import Bench, Chunk, measure
+from benchmarks.engine.campaign import Job, Measured, Measurer
+from benchmarks.engine.chunk import Bench, Chunk, measure
 from restoration.errors import RestorationError, first_line
 
 TRIES = 3

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from benchmarks.chunk import ORIGINAL
+from benchmarks.engine.chunk import ORIGINAL
+from benchmarks.engine.results import Results
+from benchmarks.engine.trials import Kind, Look
 from benchmarks.metrics.distance import Distance
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.kid import kernel_distance
 from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.results import Results
-from benchmarks.trials import Kind, Look
 from restoration.errors import ImageError
 
 BLOCK = 1024

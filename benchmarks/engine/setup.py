@@ -20,9 +20,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
-from benchmarks.chunk import Bench, Chunk, PairMetric
-from benchmarks.methods import Method
+from benchmarks.engine.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
+from benchmarks.engine.chunk import Bench, Chunk, PairMetric
+from benchmarks.engine.methods import Method
+from benchmarks.engine.results import Results
+from benchmarks.engine.trials import Trial
+from benchmarks.engine.workers import count_of, on_ray, require_ray
 from benchmarks.metrics.availability import available
 from benchmarks.metrics.clip import DEFAULT as CLIP
 from benchmarks.metrics.clip import ClipScore
@@ -34,9 +37,6 @@ from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.results import Results
-from benchmarks.trials import Trial
-from benchmarks.workers import count_of, on_ray, require_ray
 from restoration.commands.interrupt import Interrupt
 from restoration.errors import OutputError
 from restoration.pictures.sources import Source, find

@@ -27,8 +27,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmarks import command_line
-from benchmarks.chunk import Chunk
+from benchmarks.engine import command_line
+from benchmarks.engine.chunk import Chunk
 from nested.files import atomic_write
 from restoration.errors import OutputError
 

@@ -18,8 +18,8 @@ from rich.table import Table
 from skimage.data import astronaut
 from torch import Tensor
 
+from benchmarks.commands.sheet import Cell, contact_sheet
 from benchmarks.metrics.psnr import psnr
-from benchmarks.sheet import Cell, contact_sheet
 from nested import atomic_write
 from restoration.pictures import images
 from restoration.priors import load_prior
