@@ -16,7 +16,7 @@ setup: .venv/.ready
 	touch $@
 
 demo: setup
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/python -m benchmarks.commands.demo
 
 check: setup
 	$(BIN)/ruff check $(CODE)

@@ -17,8 +17,9 @@ import torch
 from skimage.data import astronaut
 from torch import Tensor
 
-from restoration import images, load_prior
+from restoration import load_prior
 from restoration.deepinv_plugin import NestedDDRM
+from restoration.pictures import images
 
 
 def face(path: Path | None, height: int, width: int) -> Tensor:

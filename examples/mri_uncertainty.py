@@ -23,11 +23,12 @@ from deepinv.physics.generator import GaussianMaskGenerator
 from scipy.stats import t as student
 from torch import Tensor
 
-from benchmarks.sheet import Cell, contact_sheet
-from restoration import images, load_prior
+from benchmarks.commands.sheet import Cell, contact_sheet
+from restoration import load_prior
 from restoration.deepinv_plugin import NestedDDRM
+from restoration.pictures import images
+from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior
-from restoration.sources import find
 
 HEAD = 0.05
 """Brighter than this is head, the rest is air."""

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from degradations import simulate as simulate
     from nested import Estimate as Estimate
     from nested import NestedDiffusion as NestedDiffusion
-    from nested import NestedScheduler as NestedScheduler
     from nested import NestedState as NestedState
-    from nested import PipelinePreview as PipelinePreview
     from nested import Run as Run
-    from nested import anytime_previews as anytime_previews
-    from nested import decode_estimate as decode_estimate
     from nested import uniform as uniform
     from restoration.errors import ImageError as ImageError
     from restoration.errors import OutputError as OutputError
     from restoration.errors import PriorError as PriorError
     from restoration.errors import RestorationError as RestorationError
+    from restoration.plugins.diffusers import NestedScheduler as NestedScheduler
+    from restoration.plugins.diffusers import PipelinePreview as PipelinePreview
+    from restoration.plugins.diffusers import anytime_previews as anytime_previews
+    from restoration.plugins.diffusers import decode_estimate as decode_estimate
     from restoration.priors import DiffusionPrior as DiffusionPrior
     from restoration.priors import GaussianPrior as GaussianPrior
     from restoration.priors import TiledPrior as TiledPrior
@@ -88,15 +88,17 @@ _HOMES = {
     "nested": (
         "Estimate",
         "NestedDiffusion",
-        "NestedScheduler",
         "NestedState",
-        "PipelinePreview",
         "Run",
-        "anytime_previews",
-        "decode_estimate",
         "uniform",
     ),
     "restoration.errors": ("ImageError", "OutputError", "PriorError", "RestorationError"),
+    "restoration.plugins.diffusers": (
+        "NestedScheduler",
+        "PipelinePreview",
+        "anytime_previews",
+        "decode_estimate",
+    ),
     "restoration.priors": ("DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),
 }

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from nested import NestedState
 from nested.allocation import checked
+from restoration.commands.settings import EffortSettings, TileSettings
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import DEFAULT, Restorer, resolve_seeds
-from restoration.settings import EffortSettings, TileSettings
 from restoration.tasks import Task
 from solvers import Prior, Spectral, record_of
 

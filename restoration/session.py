@@ -16,10 +16,10 @@ from torch import Tensor
 
 from nested import NestedState
 from restoration.events import Advanced, Event, Output, Previewed, Restored
+from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration
-from restoration.scores import scores_of
 from restoration.tasks import Problem, pose
 from solvers import Prior
 

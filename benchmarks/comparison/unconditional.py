@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.comparison.deepinv_samplers import denoiser_of, told
-from benchmarks.markdown import markdown
+from benchmarks.engine.markdown import markdown
 from degradations import Inpainting, Measurement
 from restoration.priors import GaussianPrior
 from restoration.restorer import Restorer
@@ -92,7 +92,7 @@ def deepinv_ddrm(nfe: int) -> Affine:
 
 def draw_ours(allocation: tuple[int, ...]) -> Tensor:
     """Samples (N, 1, 1, pixels)."""
-    from benchmarks.trials import Trial, follow
+    from benchmarks.engine.trials import Trial, follow
 
     posterior = Restorer(prior()).posterior(_nothing(SAMPLES))
     return follow(Trial("ours", allocation, (sum(allocation),)), posterior, list(range(SAMPLES)))[1]

@@ -11,14 +11,14 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from benchmarks.campaign import Piece
-from benchmarks.chunk import Chunk, hardware
+from benchmarks.engine.campaign import Piece
+from benchmarks.engine.chunk import Chunk, hardware
+from benchmarks.engine.trials import Look, Trial
 from benchmarks.metrics.clip import ClipScore
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.pixels import to_uint8
-from benchmarks.trials import Look, Trial
-from nested import NestedScheduler
+from restoration import NestedScheduler
 from restoration.priors import DiffusionPrior
 from restoration.restorer import synchronise
 from restoration.tasks import derived_seed

@@ -17,14 +17,14 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
 
+from benchmarks.engine.quiet import quiet
 from benchmarks.generation.drawing import ImageRequest, Model, PriorModel, SolverTrial
-from benchmarks.quiet import quiet
-from nested import NestedScheduler, decode_estimate
+from restoration import NestedScheduler, decode_estimate
 from restoration.errors import PriorError, first_line
 from restoration.priors import EMBEDDED, load_prior
-from restoration.priors.catalogue import KNOWN
-from restoration.priors.library import resolve_device, resolve_dtype
-from restoration.priors.reading import read_json, sha256
+from restoration.priors.formats.reading import read_json, sha256
+from restoration.priors.library.catalogue import KNOWN
+from restoration.priors.library.loading import resolve_device, resolve_dtype
 
 INDEX = "model_index.json"
 CONDITIONAL = ("vae", "vqvae", "movq", "text_encoder", "transformer")

@@ -11,12 +11,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.campaign import check_sizes
+from benchmarks.engine.campaign import check_sizes
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.statistics import Statistics
-from restoration import images
 from restoration.errors import ImageError
-from restoration.sources import Source, find
+from restoration.pictures import images
+from restoration.pictures.sources import Source, find
 from restoration.tasks import Shape, fit_to, with_channels
 
 FILE = "reference.safetensors"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.anytime import area
+from benchmarks.engine.curve import area
+from benchmarks.engine.markdown import markdown
+from benchmarks.engine.setup import Finished
+from benchmarks.engine.summary import TaskSummary
+from benchmarks.engine.trials import Look
 from benchmarks.generation.drawing import SHARES, shared
-from benchmarks.markdown import markdown
-from benchmarks.setup import Finished
-from benchmarks.summary import TaskSummary
-from benchmarks.trials import Look
 
 Planned = tuple[str, int, int, list[int]]
 """A run as it is stored: its name, outer steps, evaluations in all, points."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.engine.quiet import quiet
 from benchmarks.metrics.errors import MetricError
 from benchmarks.metrics.pixels import check_images, check_pair, to_uint8
-from benchmarks.quiet import quiet
 from restoration.errors import first_line
 
 DEFAULT = "openai/clip-vit-large-patch14"

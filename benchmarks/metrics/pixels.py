@@ -25,5 +25,5 @@ def check_pair(restored: Tensor, original: Tensor) -> None:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """(B, C, H, W) in [0, 1] clamped, times 255 and rounded half to even, as ``restoration.images.save`` does."""
+    """(B, C, H, W) in [0, 1] clamped, times 255 and rounded half to even, as ``images.save`` does."""
     return (images.float().clamp(0, 1) * 255).round().to(torch.uint8)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics.pixels import check_pair
-from restoration import scores
+from restoration.pictures import scores
 
 
 def ssim(restored: Tensor, original: Tensor) -> Tensor:
-    """(B,) float64, at most 1: SSIM of each image, as ``restore --simulate`` tells it (``restoration.scores``).
+    """(B,) float64, at most 1: SSIM of each image, as ``restore --simulate`` tells it (``pictures.scores``).
 
     Both are (B, C, H, W), clamped to [0, 1] and not rounded. It runs on the CPU, 2 ms an RGB image of
     64×64, 22 ms one of 256×256.

@@ -57,8 +57,8 @@ class Weights:
             if not given.is_file():
                 raise MetricError(f"{given}: no such file ({self.option})")
             return given
-        from restoration.priors.catalogue import Known  # restoration.priors is slow to import
-        from restoration.priors.download import fetch
+        from restoration.priors.library.catalogue import Known  # restoration.priors is slow to import
+        from restoration.priors.library.download import fetch
 
         target = self.cached
         if not target.is_file():
@@ -83,7 +83,7 @@ class Weights:
 
 def load(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, read with ``weights_only``: nothing in it runs. MetricError for any other file."""
-    from restoration.priors.reading import read_tensors  # as above
+    from restoration.priors.formats.reading import read_tensors  # as above
 
     try:
         return read_tensors(path)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks import paper
+from benchmarks.engine import paper
+from benchmarks.engine.paper import CLOSE, trials
+from benchmarks.engine.summary import TaskSummary
+from benchmarks.engine.trials import Look
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Metric, Report
-from benchmarks.summary import TaskSummary
-from benchmarks.table2 import CLOSE, trials
-from benchmarks.trials import Look
 
 PSNR = Metric("psnr", "PSNR, dB", "higher", 2)
 

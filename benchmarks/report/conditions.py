@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from benchmarks.engine.summary import TaskSummary
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report
-from benchmarks.summary import TaskSummary
 
 
 def conditions(report: Report) -> Markup:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.engine.summary import TaskSummary
 from benchmarks.report.charts import HEIGHT, WIDTH, chart
 from benchmarks.report.markup import Markup, element
 from benchmarks.report.reading import curves, metrics_of
 from benchmarks.report.style import CHARTS
-from benchmarks.summary import TaskSummary
 from nested.files import atomic_write
 
 HEAD, GAP = 30, 24

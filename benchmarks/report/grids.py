@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.chunk import ORIGINAL
+from benchmarks.engine.chunk import ORIGINAL
+from benchmarks.engine.results import Results
+from benchmarks.engine.summary import TaskSummary
+from benchmarks.engine.trials import Look
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report, runs_of
-from benchmarks.results import Results
-from benchmarks.summary import TaskSummary
-from benchmarks.trials import Look
 
 COLUMNS = 6
 """Numbers of evaluations shown; of more, so many are picked evenly, the last among them."""

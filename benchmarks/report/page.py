@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.command_line import for_shell
+from benchmarks.engine.command_line import for_shell
+from benchmarks.engine.summary import TaskSummary
 from benchmarks.report.beside import beside, same_conditions
 from benchmarks.report.charts import KIND_STYLES, chart
 from benchmarks.report.conditions import conditions, failures, needed, unanswered
@@ -17,7 +18,6 @@ from benchmarks.report.reading import Report, curves, metrics_of, read
 from benchmarks.report.samples import samples_grid
 from benchmarks.report.style import PAGE
 from benchmarks.report.tables import areas, seconds, values
-from benchmarks.summary import TaskSummary
 from nested.files import atomic_write
 from restoration.errors import OutputError
 

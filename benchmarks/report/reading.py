@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import paper
+from benchmarks.engine import paper
+from benchmarks.engine.results import Results
+from benchmarks.engine.summary import TaskSummary, summarise
+from benchmarks.engine.trials import KINDS
 from benchmarks.generation.reference import FILE as REFERENCE
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.results import Results
-from benchmarks.summary import TaskSummary, summarise
-from benchmarks.trials import KINDS
 from restoration.errors import OutputError
 
 Line = tuple[str, str]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from benchmarks.engine.summary import TaskSummary
+from benchmarks.engine.trials import Look
 from benchmarks.generation.drawing import SHARES, shared
 from benchmarks.report.grids import PIXELS, figure
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Report, runs_of
-from benchmarks.summary import TaskSummary
-from benchmarks.trials import Look
 
 
 def samples_grid(report: Report, summary: TaskSummary) -> Markup:

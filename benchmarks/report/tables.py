@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from benchmarks.anytime import area
+from benchmarks.engine.curve import area
+from benchmarks.engine.summary import TaskSummary
+from benchmarks.engine.trials import Look
 from benchmarks.report.markup import Markup, element, header, joined, row, table
 from benchmarks.report.reading import Line, Metric, curves, runs_of
-from benchmarks.summary import TaskSummary
-from benchmarks.trials import Look
 
 NOTHING = element("td", "·", class_="nothing")
 

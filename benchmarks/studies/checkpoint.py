@@ -20,12 +20,12 @@ import torch
 import typer
 from rich.console import Console
 
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import load_prior
-from restoration.priors.ddpm import DDPM
-from restoration.priors.layout import Layout, build
-from restoration.priors.reading import read_tensors
-from restoration.priors.renaming import sources
+from restoration.priors.formats.ddpm import DDPM
+from restoration.priors.formats.layout import Layout, build
+from restoration.priors.formats.reading import read_tensors
+from restoration.priors.formats.renaming import sources
 from restoration.restorer import Restorer
 from restoration.tasks import Task, pose
 

@@ -19,13 +19,13 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.chunk import problem_of, seed_of
+from benchmarks.engine.chunk import problem_of, seed_of
+from benchmarks.engine.trials import Look, Trial, follow, nested_trial
 from benchmarks.metrics.psnr import psnr
-from benchmarks.trials import Look, Trial, follow, nested_trial
 from degradations import Measurement
+from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
-from restoration.sources import find
 from restoration.tasks import Task
 from solvers import DDRM
 

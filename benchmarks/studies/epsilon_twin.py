@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
+from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior
-from restoration.priors.convert import save_folder
-from restoration.sources import find
+from restoration.priors.formats.convert import save_folder
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.objective import Objective
 from restoration.training.pictures import Form, Pictures

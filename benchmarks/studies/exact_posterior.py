@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from benchmarks.markdown import markdown
+from benchmarks.engine.markdown import markdown
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, SVDOperator, simulate
 from nested import NestedDiffusion
 from restoration.priors.gaussian import GaussianPrior

@@ -28,15 +28,15 @@ import typer
 from diffusers import UNet2DModel
 from rich.console import Console
 
+from benchmarks.engine.results import Results
+from benchmarks.engine.summary import summarise
 from benchmarks.metrics.features import FeatureSpace
-from benchmarks.results import Results
-from benchmarks.summary import summarise
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import DiffusionPrior
-from restoration.priors.convert import save_folder
+from restoration.priors.formats.convert import save_folder
 from solvers import NoiseSchedule
 
-PRELOADED = ["benchmarks.table2", "benchmarks.cli", "restoration.priors.library"]
+PRELOADED = ["benchmarks.commands.table2", "benchmarks.commands.cli", "restoration.priors.library.loading"]
 SIZE = 16
 
 
@@ -74,7 +74,7 @@ def started(context: ForkServerContext, arguments: Sequence[str]) -> BaseProcess
 
 
 def _command(arguments: list[str]) -> None:
-    from benchmarks import cli
+    from benchmarks.commands import cli
 
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, sys.stdout.fileno())

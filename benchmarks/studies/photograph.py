@@ -13,10 +13,10 @@ import torch
 import typer
 from rich.console import Console
 
+from benchmarks.commands.sheet import Cell, contact_sheet
 from benchmarks.metrics.psnr import psnr
-from benchmarks.sheet import Cell, contact_sheet
 from nested import atomic_write
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import load_prior, prior_for
 from restoration.restorer import Preview, Restorer
 from restoration.tasks import Task, pose

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.metrics.psnr import psnr
 from nested import uniform
-from restoration import images
+from restoration.pictures import images
 from restoration.priors import TiledPrior, load_prior
 from restoration.restorer import Restorer
 from restoration.tasks import Task, kind_of, pose

@@ -39,7 +39,7 @@ def reached():
 import torch; reached()
 import degradations, solvers, nested, restoration.errors; reached()
 import restoration.priors; reached()
-import restoration.cli, restoration.command, restoration.job; reached()
+import restoration.commands.restore, restoration.commands.job; reached()
 prior = restoration.priors.load_prior(sys.argv[1], "cpu"); reached()
 prior.denoise(torch.zeros(1, *prior.image_shape), 500); reached()
 print(json.dumps(clocks))

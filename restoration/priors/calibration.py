@@ -11,7 +11,7 @@ import numpy as np
 
 from degradations import Measurement
 from restoration.errors import PriorError
-from restoration.priors.reading import read_json
+from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
 
 FILE = "calibration.json"

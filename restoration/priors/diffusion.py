@@ -16,9 +16,9 @@ from torch import Tensor
 
 from restoration.errors import PriorError, first_line
 from restoration.priors.calibration import Calibration
-from restoration.priors.light import device_of, move
-from restoration.priors.reading import read_json, sha256
-from restoration.priors.variants import GuidedUNet2DModel
+from restoration.priors.formats.reading import read_json, sha256
+from restoration.priors.formats.variants import GuidedUNet2DModel
+from restoration.priors.importing.light import device_of, move
 from solvers import NoiseSchedule
 from solvers.prior import per_image
 

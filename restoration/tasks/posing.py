@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from degradations import Measurement, simulate
 from restoration.errors import ImageError
-from restoration.frame import Frame
+from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
 from restoration.tasks.masks import half_of_the_pixels, known_pixels
 from restoration.tasks.registry import MASKED

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from restoration import console
+from restoration.commands import console
 
 DEFAULT_MINUTES = 60.0
 SEED_LIMIT = 2**53  # numpy and torch take any below

@@ -12,12 +12,12 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
+from restoration.commands.interrupt import INTERRUPTED, Interrupt
 from restoration.errors import ImageError, OutputError, PriorError, first_line
-from restoration.interrupt import INTERRUPTED, Interrupt
+from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.diffusion import FACTS
-from restoration.priors.library import resolve_device
-from restoration.sources import find
+from restoration.priors.library.loading import resolve_device
 from restoration.training import presets
 from restoration.training.card import Facts, hardware
 from restoration.training.checkpoint import RUN, Checkpoints

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from restoration import images
 from restoration.errors import ImageError
-from restoration.sources import Source
+from restoration.pictures import images
+from restoration.pictures.sources import Source
 from solvers.units import to_model
 
 _LANCZOS = Image.Resampling.LANCZOS

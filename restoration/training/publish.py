@@ -10,10 +10,10 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from restoration import images
 from restoration.errors import OutputError
+from restoration.pictures import images
 from restoration.priors import DiffusionPrior
-from restoration.priors.convert import save_folder
+from restoration.priors.formats.convert import save_folder
 from solvers import DDIM, NoiseSchedule, NoiseSource
 from solvers.units import from_model
 

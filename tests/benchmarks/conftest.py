@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import cli
+from benchmarks.commands import cli
 from benchmarks.studies.kills import write_tiny_prior
-from restoration import console
+from restoration.commands import console
 
 Bench = Callable[..., tuple[int, str, str]]
 

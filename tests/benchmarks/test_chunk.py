@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.chunk import ORIGINAL, Bench, Chunk, measure, problem_of, seed_of
+from benchmarks.engine.chunk import ORIGINAL, Bench, Chunk, measure, problem_of, seed_of
+from benchmarks.engine.trials import nested_trial, plain_trial
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.psnr import psnr
 from benchmarks.studies.kills import SIZE, write_pictures, write_tiny_prior
-from benchmarks.trials import nested_trial, plain_trial
+from restoration.pictures.sources import Source, find
 from restoration.priors import load_prior
 from restoration.restorer import Restorer
-from restoration.sources import Source, find
 from restoration.tasks import Task
 from solvers import DDRM
 

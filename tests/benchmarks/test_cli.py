@@ -255,7 +255,9 @@ def test_mixed_sizes_are_shrunk_with_fit(folder: Path, bench) -> None:
 
 def test_speed_tells_ratios_and_device(folder: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # a process of its own imports PyTorch for seconds
-    monkeypatch.setattr("benchmarks.speed.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count))
+    monkeypatch.setattr(
+        "benchmarks.commands.speed.ProcessPoolExecutor", lambda count, _: ThreadPoolExecutor(count)
+    )
     options = ("--prior", "tiny", "--device", "cpu", "--batches", "1,2", "--rounds", "1", "--inner", "1")
     code, out, err = bench("speed", *options, "-o", "s")
     assert code == 0, err

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks import command_line
+from benchmarks.engine import command_line
 
 
 def test_the_programs_name_is_kept_and_not_its_path(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import results as module
-from benchmarks.campaign import Job, Measured, carry_out, jobs
-from benchmarks.chunk import ORIGINAL, Chunk
+from benchmarks.engine import results as module
+from benchmarks.engine.campaign import Job, Measured, carry_out, jobs
+from benchmarks.engine.chunk import ORIGINAL, Chunk
+from benchmarks.engine.results import Results
+from benchmarks.engine.summary import Mean, originals, summarise
+from benchmarks.engine.trials import Look
 from benchmarks.metrics.features import FeatureSpace
 from benchmarks.metrics.frechet import frechet_distance
 from benchmarks.metrics.kid import kernel_distance
 from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
-from benchmarks.results import Results
-from benchmarks.summary import Mean, originals, summarise
-from benchmarks.trials import Look
 from nested.files import atomic_write
 from restoration.errors import ImageError, OutputError
-from restoration.sources import Source
+from restoration.pictures.sources import Source
 from restoration.tasks import Task
 
 TASK = Task("sr4", simulate=True)
@@ -193,7 +193,7 @@ def test_pictures_of_several_chunks_are_shown_together(campaign: Callable[..., R
 
 
 def test_a_summary_is_what_the_rows_say(campaign: Callable[..., Results], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.summary.BLOCK", 3)
+    monkeypatch.setattr("benchmarks.engine.summary.BLOCK", 3)
     results = campaign(8)
     summary = summarise(results, "sr4", SPACE, kernel=True)
     names = [source.name for source in SOURCES]

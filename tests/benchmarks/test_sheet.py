@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.sheet import Cell, contact_sheet
+from benchmarks.commands.sheet import Cell, contact_sheet
 
 
 def test_a_contact_sheet_shows_every_pixel() -> None:

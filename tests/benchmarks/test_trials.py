@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.trials import KINDS, Look, Trial, follow, nested_trial, plain_trial
+from benchmarks.engine.trials import KINDS, Look, Trial, follow, nested_trial, plain_trial
 from degradations import Inpainting, simulate
 from nested import NestedDiffusion
 from restoration.priors import GaussianPrior

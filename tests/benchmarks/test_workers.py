@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import setup, table2
-from benchmarks.campaign import Job
-from benchmarks.chunk import Chunk
-from benchmarks.results import Results
+from benchmarks.commands import table2
+from benchmarks.engine import setup
+from benchmarks.engine.campaign import Job
+from benchmarks.engine.chunk import Chunk
+from benchmarks.engine.results import Results
+from benchmarks.engine.workers import TRIES, RayMeasurer, WorkerError, count_of
 from benchmarks.studies.kills import same, totals, write_pictures, write_tiny_prior
-from benchmarks.workers import TRIES, RayMeasurer, WorkerError, count_of
 from restoration.errors import PriorError
-from restoration.sources import Source
+from restoration.pictures.sources import Source
 from restoration.tasks import Task
 
 
@@ -127,7 +128,7 @@ def handed_out(
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "two_workers" not in request.node.name and "extra" not in request.node.name:
-        monkeypatch.setattr("benchmarks.workers.require_ray", lambda: None)
+        monkeypatch.setattr("benchmarks.engine.workers.require_ray", lambda: None)
 
 
 def answer(job: Job) -> Chunk:
@@ -194,6 +195,6 @@ def test_the_option_is_ray_with_a_number_or_without() -> None:
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.engine.workers.find_spec", lambda name: None)
     with pytest.raises(WorkerError, match=r"pip install 'nested-restoration\[ray\]'"):
         RayMeasurer(lambda: (None, {}), {}, "cpu")  # type: ignore[arg-type, return-value]

@@ -14,7 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from restoration import DDRM, NoiseSource, Restorer, cli, images, simulate
+from restoration import DDRM, NoiseSource, Restorer, simulate
+from restoration.commands import restore as cli
+from restoration.pictures import images
 from solvers import SAMPLERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "custom-posterior.md"

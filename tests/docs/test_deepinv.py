@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from restoration import images
+from restoration.pictures import images
 
 PAGE = Path(__file__).parents[2] / "docs" / "deepinv.md"
 

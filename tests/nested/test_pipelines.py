@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from nested import NestedScheduler
+from restoration import NestedScheduler
 
 Pipeline = Any
 SIZE = {"height": 16, "width": 16}
@@ -326,3 +327,15 @@ def test_a_pipeline_survives_its_folder(sd: Pipeline, tmp_path: Path) -> None:
     assert isinstance(loaded.scheduler, NestedScheduler)
     assert list(loaded.scheduler.config.allocation) == [3, 2]
     assert np.array_equal(text(loaded), text(sd))
+
+
+def test_a_pipeline_saved_when_the_scheduler_was_in_nested_loads(sd: Pipeline, tmp_path: Path) -> None:
+    nest(sd, allocation=[3, 2], seed=3)
+    sd.save_pretrained(tmp_path)
+    file = tmp_path / "model_index.json"
+    index = json.loads(file.read_text())
+    assert index["scheduler"] == ["restoration.plugins.diffusers.scheduler", "NestedScheduler"]
+    file.write_text(json.dumps(index | {"scheduler": ["nested.scheduler", "NestedScheduler"]}))
+    loaded = StableDiffusionPipeline.from_pretrained(tmp_path, local_files_only=True)
+    assert isinstance(loaded.scheduler, NestedScheduler)
+    assert list(loaded.scheduler.config.allocation) == [3, 2]

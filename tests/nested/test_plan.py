@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from diffusers import DDIMScheduler
 
-from nested.plan import Call, Progress, plan
+from restoration.plugins.diffusers.plan import Call, Progress, plan
 from solvers import NoiseSchedule
 from solvers.schedule import outer_levels
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, StableDiffusionPipeline, UNet2DModel
 
-from nested import NestedScheduler, PipelinePreview, anytime_previews, decode_estimate
+from restoration import NestedScheduler, PipelinePreview, anytime_previews, decode_estimate
 
 Pipeline = Any
 

@@ -13,7 +13,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverSinglestepScheduler
 from torch import Tensor
 
-from nested import NestedDiffusion, NestedScheduler
+from nested import NestedDiffusion
+from restoration import NestedScheduler
 from restoration.priors import GaussianPrior
 from solvers import DDIM, NoiseSchedule, NoiseSource
 

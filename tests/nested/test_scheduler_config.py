@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nested import NestedScheduler
+from restoration import NestedScheduler
 
 
 def end(scheduler: NestedScheduler, outer: int = 3) -> Tensor:

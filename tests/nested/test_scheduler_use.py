@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nested import NestedScheduler
+from restoration import NestedScheduler
 
 SHAPE = (2, 3, 4, 4)
 

@@ -13,7 +13,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from nested import NestedState
-from restoration import cli, images
+from restoration.commands import restore as cli
+from restoration.pictures import images
 
 QUICK = ("--prior", "prior", "--allocation", "2,2", "--seed", "1", "--device", "cpu")
 

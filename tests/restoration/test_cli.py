@@ -17,14 +17,15 @@ import torch
 from PIL import Image
 
 from nested import NestedState
-from restoration import cli, images
-from restoration.priors.ddpm import DDPM
-from restoration.priors.layout import Layout, build
-from restoration.priors.renaming import sources
+from restoration.commands import restore as cli
+from restoration.pictures import images
+from restoration.priors.formats.ddpm import DDPM
+from restoration.priors.formats.layout import Layout, build
+from restoration.priors.formats.renaming import sources
 
 INPAINT = ("--task", "inpaint", "--mask", "mask.png")
 QUICK = ("--outer", "3", "--inner", "2", "--seed", "1", "--device", "cpu")
-COMMAND = (sys.executable, "-c", "from restoration.cli import script; script()")
+COMMAND = (sys.executable, "-c", "from restoration.commands.restore import script; script()")
 
 
 @pytest.fixture
@@ -545,8 +546,8 @@ def test_wrong_priors_are_one_line(folder: Path, capsys, monkeypatch, arguments,
 
 
 def test_help_does_not_import_torch() -> None:
-    script = "import sys; sys.argv = ['restore', '--help']\nfrom restoration.cli import main\ntry: main()\n" \
-        "except SystemExit: print('torch' in sys.modules)"  # fmt: skip
+    script = "import sys; sys.argv = ['restore', '--help']\nfrom restoration.commands.restore import main\n" \
+        "try: main()\nexcept SystemExit: print('torch' in sys.modules)"  # fmt: skip
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
     assert "--deadline" in done.stdout
@@ -630,7 +631,8 @@ def test_a_killed_run_goes_on_bit_for_bit(folder: Path) -> None:
 
 KILLED_AFTER_EVERY_EVALUATION = """
 import json, os, signal, sys
-from restoration import cli, command, delivery, restorer
+from restoration import restorer
+from restoration.commands import delivery, job as command, restore as cli
 
 prior = command.load_prior("photos-64", "cpu")  # once, and not in every process
 command.load_prior = lambda *arguments, **options: prior

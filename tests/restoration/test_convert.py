@@ -10,7 +10,7 @@ from diffusers import DDPMPipeline, UNet2DModel
 
 from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior, load_prior
-from restoration.priors.convert import save_folder
+from restoration.priors.formats.convert import save_folder
 from solvers import NoiseSchedule
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from nested import NestedState
-from restoration import delivery, images
-from restoration.delivery import Delivery, StateFile
+from restoration.commands import delivery
+from restoration.commands.delivery import Delivery, StateFile
+from restoration.commands.settings import EffortSettings
 from restoration.events import Advanced, Output, Previewed, Restored
-from restoration.settings import EffortSettings
+from restoration.pictures import images
 from solvers import InnerRun
 
 IMAGE = torch.zeros(1, 1, 2, 2)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from restoration.errors import PriorError
-from restoration.priors.catalogue import KNOWN, Known, recognise
-from restoration.priors.download import cache_folder, fetch
+from restoration.priors.library.catalogue import KNOWN, Known, recognise
+from restoration.priors.library.download import cache_folder, fetch
 
 CONTENT = bytes(range(256)) * 20_000
 

@@ -70,6 +70,6 @@ def test_every_event_is_frozen_and_one_line(event: Previewed | Restored | Skippe
 
 
 def test_events_and_settings_do_not_import_torch() -> None:
-    script = "import restoration.events, restoration.settings, sys; print('torch' in sys.modules)"
+    script = "import restoration.events, restoration.commands.settings, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

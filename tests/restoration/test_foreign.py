@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from restoration.errors import PriorError
-from restoration.priors.ddpm import DDPM
 from restoration.priors.diffusion import DiffusionPrior
-from restoration.priors.foreign import Foreign, understand
-from restoration.priors.guided import GUIDED
-from restoration.priors.layout import build, check_layout
-from restoration.priors.renaming import check_names_and_shapes, constant_weights, sources
-from restoration.priors.settings import answer
-from restoration.priors.variants import GuidedUNet2DModel
+from restoration.priors.formats.ddpm import DDPM
+from restoration.priors.formats.foreign import Foreign, understand
+from restoration.priors.formats.guided import GUIDED
+from restoration.priors.formats.layout import build, check_layout
+from restoration.priors.formats.renaming import check_names_and_shapes, constant_weights, sources
+from restoration.priors.formats.settings import answer
+from restoration.priors.formats.variants import GuidedUNet2DModel
 from solvers import NoiseSchedule
 
 FOLDER = Path(__file__).parent / "foreign"

@@ -22,8 +22,8 @@ import torch
 from PIL import Image, ImageOps
 
 from nested.files import atomic_write
-from restoration import images
 from restoration.errors import ImageError, OutputError, RestorationError
+from restoration.pictures import images
 
 LOSSLESS = (".png", ".webp", ".tif")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".tif": "TIFF"}

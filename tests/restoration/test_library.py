@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 
 from restoration.errors import PriorError
 from restoration.priors import load_prior
-from restoration.priors.catalogue import KNOWN
-from restoration.priors.ddpm import DDPM
-from restoration.priors.guided import GUIDED
-from restoration.priors.settings import answer
+from restoration.priors.formats.ddpm import DDPM
+from restoration.priors.formats.guided import GUIDED
+from restoration.priors.formats.settings import answer
+from restoration.priors.library.catalogue import KNOWN
 
 LISTINGS = json.loads(gzip.decompress((Path(__file__).parent / "foreign" / "listings.json.gz").read_bytes()))
 GUIDED_NAME, CLASSES_NAME, DDPM_NAME = (

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from restoration.errors import PriorError
 from restoration.priors import EMBEDDED, DiffusionPrior, GaussianPrior, load_prior
-from restoration.priors.library import WEIGHTS_FOLDER
+from restoration.priors.library.loading import WEIGHTS_FOLDER
 from solvers import NoiseSchedule
 
 

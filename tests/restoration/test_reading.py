@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from restoration.errors import PriorError
-from restoration.priors.reading import read_tensors
+from restoration.priors.formats.reading import read_tensors
 
 WEIGHTS = {"conv.weight": torch.arange(6.0).reshape(2, 3), "conv.bias": torch.zeros(2, dtype=torch.float16)}
 

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.demo import TASKS as DEMO
-from benchmarks.demo import face
+from benchmarks.commands.demo import TASKS as DEMO
+from benchmarks.commands.demo import face
 from restoration.priors import load_prior
 from restoration.restorer import Preview, Restorer
 from restoration.tasks import Task, pose

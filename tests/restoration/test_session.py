@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from nested import NestedState
-from restoration import images
+from restoration.commands.settings import EffortSettings, SamplerSettings, TileSettings
 from restoration.events import Advanced, Event, Previewed, Restored
+from restoration.pictures import images
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.tiled import TILE_BATCH
 from restoration.recipe import Recipe
 from restoration.restorer import DEFAULT, Restorer
 from restoration.session import Session
-from restoration.settings import EffortSettings, SamplerSettings, TileSettings
 from restoration.tasks import Task, pose
 from solvers import DDRM, SAMPLERS, record_of
 

@@ -15,10 +15,10 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from restoration.priors import compiler, light
-from restoration.priors.compiler import Marks
-from restoration.priors.distributions import Distributions, read_later
-from restoration.priors.waiting import Waiting, defer
+from restoration.priors.importing import compiler, light
+from restoration.priors.importing.compiler import Marks
+from restoration.priors.importing.distributions import Distributions, read_later
+from restoration.priors.importing.waiting import Waiting, defer
 
 HOUSE = Path(__file__).parents[2]
 HEAVY = (
@@ -60,7 +60,7 @@ def test_restore_imports_no_heavy_module(tmp_path: Path) -> None:
     Image.new("L", (64, 64), 99).save(tmp_path / "in.png")
     script = """
 import sys
-from restoration import cli
+from restoration.commands import restore as cli
 heavy, sys.argv[1:] = sys.argv[1].split(), sys.argv[2:]
 try:
     cli.main()
@@ -107,7 +107,7 @@ class Fails:
 sys.meta_path.insert(0, Fails())
 import torch
 from restoration.priors import load_prior
-from restoration.priors.waiting import Waiting
+from restoration.priors.importing.waiting import Waiting
 prior = load_prior("faces-64", "cpu")
 assert "torch._dynamo" in sys.modules
 assert not [name for name, module in sys.modules.items() if type(module) is Waiting]

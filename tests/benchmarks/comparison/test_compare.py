@@ -15,11 +15,11 @@ from diffusers import UNet2DModel
 
 pytest.importorskip("deepinv")
 
-from benchmarks.chunk import seed_of
-from benchmarks.comparison import command as compare
+from benchmarks.commands import compare
 from benchmarks.comparison import unconditional
 from benchmarks.comparison.deepinv_samplers import require_deepinv
-from benchmarks.methods import OneEvaluation, Ours, PseudoInverse, attempt
+from benchmarks.engine.chunk import seed_of
+from benchmarks.engine.methods import OneEvaluation, Ours, PseudoInverse, attempt
 from benchmarks.studies.kills import SIZE, write_pictures
 from degradations import Denoising, Inpainting, Measurement
 from restoration.priors import DiffusionPrior, load_prior

@@ -12,9 +12,12 @@ import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
 
-from benchmarks import campaign, cli
-from benchmarks.anytime import area
-from benchmarks.generation.command import trials
+from benchmarks.commands import cli
+from benchmarks.commands.generate import trials
+from benchmarks.engine import campaign
+from benchmarks.engine.curve import area
+from benchmarks.engine.results import Results
+from benchmarks.engine.trials import Look
 from benchmarks.generation.drawing import ImageRequest, PriorModel, SolverTrial, follow
 from benchmarks.generation.reference import FILE, measure_reference
 from benchmarks.metrics.frechet import frechet_distance
@@ -22,10 +25,8 @@ from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.report.reading import read
 from benchmarks.report.tables import areas
-from benchmarks.results import Results
 from benchmarks.studies.kills import write_pictures
-from benchmarks.trials import Look
-from restoration import console
+from restoration.commands import console
 from restoration.errors import OutputError
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.tasks import derived_seed

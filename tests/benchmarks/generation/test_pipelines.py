@@ -12,12 +12,12 @@ import pytest
 import torch
 from diffusers.pipelines.pipeline_loading_utils import _get_ignore_patterns
 
+from benchmarks.engine.results import Results
+from benchmarks.engine.trials import Look
 from benchmarks.generation import pipelines
 from benchmarks.generation.drawing import ImageRequest, SolverTrial, follow
 from benchmarks.generation.pipelines import Conditions, PipelineModel, open_model
 from benchmarks.generation.tables import _classes
-from benchmarks.results import Results
-from benchmarks.trials import Look
 from restoration.errors import PriorError
 
 Generate = Callable[..., tuple[int, str, str]]

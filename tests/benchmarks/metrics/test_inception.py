@@ -14,7 +14,7 @@ from benchmarks.metrics.inception import InceptionFeatures
 from benchmarks.metrics.kid import kernel_distance
 from benchmarks.metrics.sample import FeatureSample
 from benchmarks.metrics.statistics import Statistics
-from restoration import images
+from restoration.pictures import images
 
 fidelity = pytest.importorskip("torch_fidelity", reason="the extra 'bench' is not installed")
 

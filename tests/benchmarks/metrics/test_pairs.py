@@ -14,8 +14,8 @@ from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.pixels import to_uint8
 from benchmarks.metrics.psnr import psnr
 from benchmarks.metrics.ssim import ssim
-from restoration import images
-from restoration.scores import scores_of
+from restoration.pictures import images
+from restoration.pictures.scores import scores_of
 
 lpips = pytest.importorskip("lpips", reason="the extra 'bench' is not installed")
 models = pytest.importorskip("torchvision").models

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.chunk import ORIGINAL, Chunk
-from benchmarks.results import Results
+from benchmarks.engine.chunk import ORIGINAL, Chunk
+from benchmarks.engine.results import Results
 
 HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>.png"
 CONFIG: dict[str, Any] = {

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import paper
-from benchmarks.chunk import Chunk
-from benchmarks.cli import app
+from benchmarks.commands.cli import app
+from benchmarks.engine import paper
+from benchmarks.engine.chunk import Chunk
+from benchmarks.engine.results import Results
 from benchmarks.report import page
 from benchmarks.report.markup import VOID
 from benchmarks.report.reading import metrics_of, read
 from benchmarks.report.tables import values
-from benchmarks.results import Results
-from restoration import console
+from restoration.commands import console
 from restoration.errors import OutputError
 
 Folder = Callable[..., Path]

@@ -16,7 +16,11 @@ def test_every_public_name_resolves() -> None:
 
 
 def test_without_deepinv_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("restoration.deepinv_plugin")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("restoration.deepinv_plugin", "restoration.plugins.deepinv"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "deepinv", None)
     with pytest.raises(ImportError) as error:

@@ -13,7 +13,7 @@ import pytest
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from restoration import console
+from restoration.commands import console
 from restoration.training import cli, command, presets, publish, trainer
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from restoration.errors import ImageError
-from restoration.sources import find
+from restoration.pictures.sources import find
 from restoration.training import pictures
 from restoration.training.pictures import Batches, Form, Pictures, scaled
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from restoration.interrupt import Interrupt
+from restoration.commands.interrupt import Interrupt
 from restoration.priors import load_prior
 from restoration.training import command, trainer
 from restoration.training.recipe import Progress, Recipe

@@ -1,0 +1,1 @@
+"""``restore-bench``: its options, and one module a command; ``python -m benchmarks.commands.demo``."""

@@ -1,0 +1,289 @@
+"""``restore-bench``: the options of its commands."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmarks.commands.cli_options import (
+    Batch,
+    Data,
+    Device,
+    FidWeights,
+    Fit,
+    Limit,
+    LpipsWeights,
+    Output,
+    Overwrite,
+    Precision,
+    Prior,
+    ReferenceStats,
+    Tasks,
+    Workers,
+    numbers,
+    tell,
+)
+from benchmarks.commands.generate_cli import generate
+from benchmarks.engine.command_line import typed
+from restoration.commands import console
+from restoration.commands.interrupt import INTERRUPTED
+
+if TYPE_CHECKING:  # torch loads after --help and option errors
+    from benchmarks.engine.setup import Options
+    from solvers import Spectral
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
+)
+
+
+@app.callback()
+def restore_bench() -> None:
+    """Measure restorations as the paper does, and what "anytime" is worth."""
+
+
+@app.command()
+def table2(
+    data: Data,
+    output: Output,
+    prior: Prior = "celebahq-256",
+    tasks: Tasks = "denoise,sr16,colorize,inpaint",
+    outer: Annotated[int, typer.Option(help="Outer steps.")] = 3,
+    inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    fid_weights: FidWeights = None,
+    lpips_weights: LpipsWeights = None,
+    reference_stats: ReferenceStats = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """The paper's Table 2: PSNR and FID of nested previews and of plain DDRM, beside the paper's numbers."""
+    given = dict(locals())
+    if outer < 1 or inner < 1:
+        raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+    from benchmarks.commands import table2 as command
+
+    options = _options(given)
+    finished, summaries = command.measure(options, tasks.split(","), outer, inner)
+    if not finished.complete:
+        return INTERRUPTED
+    tell(output / "table2.md", command.tables(finished, summaries, outer, inner))
+    return 0
+
+
+@app.command()
+def anytime(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Tasks = "inpaint",
+    total: Annotated[int, typer.Option(help="Evaluations to be split.")] = 60,
+    splits: Annotated[
+        str, typer.Option(metavar="1,2,3", help="Numbers of outer steps; 1 is a plain run.")
+    ] = "1,2,3,4,6,12",
+    allocation: Annotated[
+        list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="As for restore: ddrm, fire.")] = "ddrm",
+    aim: Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Levels of a run: linspace or log.  [default: the sampler's]")
+    ] = None,
+    eta: Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")] = None,
+    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")] = None,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    fid_weights: FidWeights = None,
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """Quality against evaluations for splits of one budget, and the area under the log FID curve."""
+    given = dict(locals())
+    from benchmarks.commands import anytime as command
+    from benchmarks.report.figure import write_figure
+
+    options = _options(given)
+    finished, summaries = command.measure(
+        options,
+        tasks.split(","),
+        total,
+        numbers("--splits", splits),
+        tuple(numbers("--allocation", text) for text in allocation or []),
+    )
+    if not finished.complete:
+        return INTERRUPTED
+    for summary in summaries:
+        write_figure(output / f"anytime-{summary.task}.svg", summary)
+    tell(output / "anytime.md", command.tables(finished, summaries))
+    return 0
+
+
+app.command()(generate)
+
+
+@app.command()
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder that an earlier command wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="RESULTS/report.html unless given.")
+    ] = None,
+) -> int:
+    """One self-contained page of HTML: pictures, curves, tables, conditions."""
+    from benchmarks.report.page import write
+
+    typer.echo(write(results, output))
+    return 0
+
+
+@app.command()
+def consistency(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Tasks = "denoise,sr16,colorize,inpaint",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write what restore tells of a preview's change: PRIOR/calibration.json."
+        ),
+    ] = None,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 32,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    clip: Annotated[
+        str | None, typer.Option(metavar="FOLDER|ID", help="CLIP in transformers' format, if it is not cached.")
+    ] = None,
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """How far previews are from the end of their own run, as the paper's Appendix B; 30 evaluations, 5 splits."""
+    given = dict(locals())
+    from benchmarks.commands import consistency as command
+
+    options = _options(given)
+    finished, summaries = command.measure(options, tasks.split(","))
+    if not finished.complete:
+        return INTERRUPTED
+    if calibrate is not None:
+        command.calibrate(finished, summaries, calibrate)
+    tell(output / "consistency.md", command.tables(finished, summaries))
+    return 0
+
+
+@app.command()
+def compare(
+    data: Data,
+    output: Output,
+    prior: Prior = "faces-64",
+    tasks: Tasks = "denoise,sr4,colorize,inpaint",
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Among pinv,one,classic,plain,nested,faithful,nested-faithful,natural,nested-natural,ddrm,"
+            "diffpir,dps; plain and nested are DDRM, the last three are deepinv's."
+        ),
+    ] = "pinv,one,plain,nested,ddrm,diffpir,dps",
+    nfe: Annotated[int, typer.Option(help="Evaluations of each sampler.")] = 30,
+    outer: Annotated[int, typer.Option(help="Outer steps of nested DDRM; they divide --nfe.")] = 3,
+    sigma: Annotated[float, typer.Option(help="Noise of tasks other than denoise, [0, 1] units.")] = 0.05,
+    dps_nfe: Annotated[int | None, typer.Option(help="DPS once more, with so many evaluations.")] = None,
+    dps_weight: Annotated[float | None, typer.Option(help="DPS once more, with this weight.")] = None,
+    limit: Limit = None,
+    fit: Fit = False,
+    batch: Batch = 8,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    lpips_weights: LpipsWeights = None,
+    workers: Workers = "here",
+    overwrite: Overwrite = False,
+) -> int:
+    """Beside deepinv's samplers, on the same prior, pictures, noise and evaluations; needs the extra deepinv."""
+    given = dict(locals())
+    from benchmarks.commands import compare as command
+
+    budget = command.Budget(nfe, outer)
+    chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)
+    finished, summaries = command.measure(_options(given), tasks.split(","), sigma, budget, chosen)
+    if not finished.complete:
+        return INTERRUPTED
+    tell(output / "compare.md", command.tables(finished, summaries))
+    return 0
+
+
+@app.command()
+def speed(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="For speed.md and speed.json.")],
+    prior: Prior = "faces-64",
+    architecture: Annotated[
+        str | None,
+        typer.Option(metavar="celeba_hq", help="That network with random weights, in place of a prior."),
+    ] = None,
+    batches: Annotated[
+        str | None, typer.Option(help="Pictures at a time: 1,4,16; of celeba_hq 1.", show_default=False)
+    ] = None,
+    outer: Annotated[int, typer.Option(help="Outer steps of a restoration.")] = 2,
+    inner: Annotated[
+        int | None, typer.Option(help="Inner steps of each: 2; of celeba_hq 1.", show_default=False)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Of each: 7; of celeba_hq 3.", show_default=False)] = None,
+    clock: Annotated[str, typer.Option(help="wall, or processor: of all threads, on a busy machine.")] = "wall",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: the CPU and the GPU, where there is one.")
+    ] = "auto",
+) -> int:
+    """What restoring costs beside the bare network: ratios, memory, batch sizes, on the CPU and the GPU."""
+    slow = architecture is not None
+    asked = batches or ("1" if slow else "1,4,16")
+    if not all(number.isdecimal() for number in asked.split(",")):
+        raise ValueError(f"--batches must be numbers like 1,4,16: got {asked!r}")
+    split = (outer, inner if inner is not None else 1 if slow else 2)
+    from benchmarks.commands import speed as command
+
+    sizes = [int(number) for number in asked.split(",")]
+    turns = rounds if rounds is not None else 3 if slow else 7
+    lines = command.run(prior, architecture, device, sizes, split, turns, clock, output)
+    typer.echo("\n".join(lines))
+    return 0
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
+    from benchmarks.engine.setup import Options
+
+    shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    if "sampler" in given:
+        shared["posterior"] = _sampler(
+            given["sampler"], {name: given[name] for name in ("aim", "grid", "eta", "eta_b")}
+        )
+    return Options(**{**shared, "data": tuple(given["data"]), "argv": typed()})
+
+
+def _sampler(name: str, asked: dict[str, Any]) -> Spectral.Settings:
+    """A sampler's settings, with its own defaults for what is None; ValueError for what it does not have."""
+    from solvers import SAMPLERS, settings_of
+
+    if name not in SAMPLERS:
+        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {name!r}")
+    try:
+        return settings_of(name).replaced({key: value for key, value in asked.items() if value is not None})
+    except TypeError as error:  # it has no such setting
+        raise ValueError(str(error)) from None
+
+
+def script() -> None:
+    """The console script."""
+    console.script("restore-bench", app)

@@ -1,0 +1,1 @@
+"""What the commands share: runs planned, measured by workers, stored, resumed, and summarised."""

@@ -1,0 +1,1 @@
+"""The command ``restore``: its options, the work behind them, and what it shows while it works."""

@@ -1,0 +1,167 @@
+"""Where the pictures and the state of one input go: files, whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nested import NestedState
+from restoration.commands.settings import EffortSettings
+from restoration.errors import OutputError, RestorationError
+from restoration.events import Advanced, Event, Output, Previewed, Restored, Skipped
+from restoration.pictures import images, outputs
+from restoration.pictures.outputs import Standing
+
+STATE_EVERY_S = 0.5
+"""Least seconds between two writes of a state within an inner run."""
+
+STATE_SHARE = 10
+"""And at least so many times what a write takes, so that a large state costs a tenth of the time at most."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The files of one input: its result, what stands beside it, and its previews.
+
+    Args:
+        file: the input.
+        target: its result.
+        previews: a folder for completed previews, if they are wanted.
+    """
+
+    file: Path
+    target: Path
+    previews: Path | None
+
+    def written(self, effort: EffortSettings) -> list[Path]:
+        """Every picture that may be written."""
+        paths = [self.target]
+        if effort.samples > 1:
+            paths += [self._beside(f"sample-{i}") for i in range(1, effort.samples + 1)]
+            paths.append(self._beside("std"))
+        if self.previews is not None:
+            paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in accumulate(effort.steps)]
+        return paths
+
+    def skipped(
+        self, effort: EffortSettings, identity: Mapping[str, Any], limits: Mapping[str, Any] | None
+    ) -> Skipped | None:
+        """What to tell where the result is there already; None where there is work to do.
+
+        Args:
+            effort, identity, limits: of the work that would write it; see ``outputs.standing``.
+
+        Raises:
+            OutputError: a file of another run is in the way.
+        """
+        for path in self.written(effort):
+            if outputs.standing(path, identity, None) is Standing.OTHER:
+                why = outputs.differences(path, identity)
+                raise OutputError(
+                    f"{path} exists and is not this run's ({why}); choose another output, or --overwrite"
+                )
+        done = outputs.standing(self.target, identity, limits) is Standing.DONE
+        return Skipped(str(self.file), str(self.target)) if done else None
+
+    def deliver(self, event: Event, warn: Callable[[str], None]) -> Event:
+        """Write what an event brings; the event, with where its picture is.
+
+        A preview that cannot be written is told to ``warn``, and the run goes on.
+
+        Raises:
+            RestorationError: a result that cannot be written.
+        """
+        if isinstance(event, Previewed) and self.previews is not None:
+            path = self._preview(self.previews, event.output.suffix)
+            try:
+                _save(path, event.output)
+            except RestorationError as error:
+                warn(f"restore: the preview is not stored: {error}")
+                return event
+            return replace(event, path=str(path))
+        if isinstance(event, Restored):
+            for output in event.outputs:
+                _save(self._beside(output.suffix) if output.suffix else self.target, output)
+            return replace(event, path=str(self.target))
+        return event
+
+    def _beside(self, suffix: str) -> Path:
+        return self.target.with_name(f"{self.target.stem}-{suffix}{self.target.suffix}")
+
+    def _preview(self, folder: Path, suffix: str) -> Path:
+        return folder / f"{self.file.stem}-{suffix}.png"
+
+
+class StateFile:
+    """A run's state in a file, kept up to date while the run goes on.
+
+    The newest state is written when an inner run has ended, when the run ends, and in between as often as previews
+    bring a newer one, but at most every half second. A run killed in between goes on from an older state, and any
+    state leads to the same result, bit for bit. So that this also holds for a run that ``max_nfe`` ends within its
+    first inner run, the state after that evaluation is not kept: a picture of it needs one evaluation more.
+
+    Args:
+        path: the file.
+        warn: is told what cannot be written; the run goes on.
+        max_nfe: evaluations after which the run stops, if it does.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None], max_nfe: int | None = None) -> None:
+        self.path = path
+        self._warn = warn
+        self._last = math.inf if max_nfe is None else max_nfe
+        self._stored = 0  # evaluations that the file holds
+        self._missing = 0  # evaluations of the state that was told to be missing
+        self._newest: NestedState | None = None
+        self._next = -math.inf  # when the file may be written within an inner run
+
+    def load(self, device: torch.device, *, redo: bool) -> NestedState | None:
+        """The state to go on from; None where there is no file, or with ``redo`` a finished run in it.
+
+        Raises:
+            ValueError, OSError: a file that is no state, or cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        state = NestedState.load(self.path, device=device)
+        if redo and state.finished:
+            return None
+        self._stored = state.spent
+        return state
+
+    def follow(self, event: Event) -> None:
+        """Write what an event brings, if it is time to."""
+        if isinstance(event, Advanced):
+            if event.state.x0 is None and event.nfe >= self._last:
+                return
+            self._newest = event.state
+            if event.complete or time.monotonic() >= self._next:
+                self._write(event.state, tell=event.complete)
+        elif isinstance(event, Restored) and self._newest is not None:
+            self._write(self._newest, tell=self._newest.spent != self._missing)
+
+    def _write(self, state: NestedState, *, tell: bool) -> None:
+        if state.spent == self._stored:
+            return
+        began = time.monotonic()
+        try:
+            state.save(self.path)
+            self._stored = state.spent
+        except OSError as error:
+            if tell:  # else it is tried again soon
+                self._missing = state.spent
+                self._warn(f"restore: the state is not stored: {error}")
+        ended = time.monotonic()
+        self._next = ended + max(STATE_EVERY_S, STATE_SHARE * (ended - began))
+
+
+def _save(path: Path, output: Output) -> None:
+    outputs.make_folder(path.parent)
+    images.save(path, output.image, output.record)

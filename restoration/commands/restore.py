@@ -1,0 +1,229 @@
+"""``restore``: its options, and errors as one line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restoration.commands import console
+from restoration.commands.settings import (
+    EffortSettings,
+    OutputSettings,
+    PriorSettings,
+    SamplerSettings,
+    Settings,
+    TaskSettings,
+    TileSettings,
+)
+from restoration.tasks import HELP, MASKED, NOISY
+
+MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"nested-restoration {version('nested-restoration')}")
+        raise typer.Exit
+
+
+@app.command()
+def restore(
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT...", help="Pictures, or folders of them.", show_default=False),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help=f"{HELP}.  [required]")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.  [required]"),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
+    sigma: Annotated[
+        float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
+    ] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help=f"INPUT is clean: degrade it first ({MASKED} without --mask drops half of the pixels), "
+            "restore, and report PSNR and SSIM.",
+        ),
+    ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Crop (with --simulate also shrink) to the prior's size: no tiles.")
+    ] = False,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Of the tiles of a large picture, in pixels.  [default: an eighth of a tile]"),
+    ] = None,
+    tile_batch: Annotated[
+        int, typer.Option(help="Tiles evaluated at once: less needs less memory.")
+    ] = TileSettings.batch,
+    prior: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|PATH|ID",
+            help="A name (--list-priors), a checkpoint file, a diffusers folder, or a hub id.",
+        ),
+    ] = PriorSettings.name,
+    prior_config: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="What a checkpoint's tensors do not tell; repeatable."),
+    ] = None,
+    class_label: Annotated[int | None, typer.Option(help="Class, for class-conditional priors.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")] = "auto",
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network: slower to start, then faster.")
+    ] = False,
+    outer: Annotated[int | None, typer.Option(help="Outer steps: as many previews.  [default: 3]")] = None,
+    inner: Annotated[int | None, typer.Option(help="Inner steps of each outer step.  [default: 10]")] = None,
+    allocation: Annotated[
+        str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="ddrm, or fire: nearer to the truth for the same work when little noise is on it.")
+    ] = SamplerSettings.name,
+    aim: Annotated[
+        str | None,
+        typer.Option(help="Of fire: faithful, nearest to the truth; natural, a sample with its texture."),
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option(help="Levels of a run: linspace, log or power (even in σ's).  [default: the sampler's]"),
+    ] = None,
+    eta: Annotated[
+        float | None, typer.Option(help="The sampler's η, 0 to 1.  [default: 0.85 of ddrm, 0 of fire]")
+    ] = None,
+    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b, 0 to 1.  [default: 1]")] = None,
+    vanilla: Annotated[
+        bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
+    ] = False,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="Seconds an input may take once the prior is loaded; the best so far is kept."),
+    ] = None,
+    max_nfe: Annotated[
+        int | None, typer.Option(help="Network evaluations an input may take; the best so far is kept.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats a run; drawn and reported if not given.")] = None,
+    samples: Annotated[
+        int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
+    ] = 1,
+    previews: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every completed preview here.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Store the run here; the same command continues it.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo outputs that are there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Events as JSON lines on stdout.")] = False,
+    list_priors: Annotated[
+        bool, typer.Option("--list-priors", help="List known priors, with licence and source, and exit.")
+    ] = False,
+    convert: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKPOINT", help="Write a prior as a diffusers folder to OUT, and exit."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> int:
+    """Restore pictures, anytime: a usable result after a third of the work, better ones until you say stop.
+
+    INPUT is what was measured: small for sr4, grey for colorize. Ctrl-C keeps the best preview so far.
+    """
+    if not list_priors and convert is None:
+        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
+    empty = [argument for argument in sys.argv[1:] if not argument]
+    if empty:  # an unset shell variable; as a path it would mean this folder
+        raise ValueError("an argument is empty (restore --help)")
+    steps = _steps(outer, inner, allocation)
+    config = _pairs(prior_config or [])
+
+    if list_priors or convert is not None:
+        from restoration.commands.shelf import convert_prior, list_known
+
+        if convert is None:
+            return list_known(json)
+        _demand(**{"--output (-o)": output})
+        return convert_prior(convert, output or Path(), config, class_label)
+
+    from restoration.commands.job import run  # torch loads here, after --help and option errors
+
+    return run(
+        Settings(
+            inputs=tuple(inputs or ()),
+            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask),
+            output=OutputSettings(
+                output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
+            ),
+            prior=PriorSettings(
+                prior,
+                config=config,
+                class_label=class_label,
+                precision=precision,
+                device=device,
+                compile=compile,
+            ),
+            tiles=TileSettings(overlap=overlap, batch=tile_batch),
+            sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
+            effort=EffortSettings(
+                steps,
+                vanilla=vanilla,
+                samples=samples,
+                seed=seed,
+                deadline=deadline,
+                max_nfe=max_nfe,
+            ),
+        )
+    )
+
+
+def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
+    if allocation is None:
+        if outer is not None and outer > MOST_STEPS:
+            raise ValueError(f"--outer must be at most the prior's noise levels, usually 1000: got {outer}")
+        steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
+        if not steps or steps[0] < 1:
+            raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+        return steps
+    if outer is not None or inner is not None:
+        raise ValueError("--allocation takes the place of --outer and --inner: give one or the other")
+    try:
+        steps = tuple(int(part) for part in allocation.split(","))
+    except ValueError:
+        steps = ()
+    if not steps or min(steps) < 1:
+        raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
+    return steps
+
+
+def _demand(**given: object) -> None:
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        raise ValueError(f"missing {', '.join(missing)} (restore --help)")
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if not text.partition("=")[2]:
+            raise ValueError(f"--prior-config must be KEY=VALUE: got {text!r}")
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}
+
+
+def script() -> None:
+    """The console script."""
+    console.script("restore", app)
+
+
+def main() -> None:
+    """As :func:`script`, for callers that go on after it."""
+    console.main("restore", app)

@@ -1,0 +1,1 @@
+"""diffusers imported without what no restoration uses."""
