@@ -88,11 +88,11 @@ def restore(
         str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
     ] = None,
     sampler: Annotated[
-        str, typer.Option(help="ddrm, or fire: nearer to the truth for the same work when little noise is on it.")
+        str, typer.Option(help="ddrm, or fire: a better picture for the same work (docs/samplers.md).")
     ] = SamplerSettings.name,
     aim: Annotated[
         str | None,
-        typer.Option(help="Of fire: faithful, nearest to the truth; natural, a sample with its texture."),
+        typer.Option(help="Of fire: natural, a sample with its texture; faithful, nearest to the truth.  [default: natural]"),
     ] = None,
     grid: Annotated[
         str | None,

@@ -83,7 +83,7 @@ def test_a_noiseless_measurement_is_reproduced(page: dict[str, Any]) -> None:
     [
         ({"lam": 0.0}, "lam must be above 0 and finite: got 0.0"),
         ({"zeta": 1.5}, "zeta must be from 0 to 1: got 1.5"),
-        ({"grid": "karras"}, "grid must be linspace or log"),
+        ({"grid": "karras"}, "grid must be one of linspace, log, power"),
     ],
 )
 def test_its_settings_are_checked(page: dict[str, Any], setting: dict[str, Any], message: str) -> None:
