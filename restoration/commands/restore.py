@@ -92,7 +92,7 @@ def restore(
     ] = SamplerSettings.name,
     aim: Annotated[
         str | None,
-        typer.Option(help="Of fire: natural, a sample with its texture; faithful, nearest to the truth.  [default: natural]"),
+        typer.Option(help="Of fire: natural, with texture; faithful, nearest to the truth.  [default: natural]"),
     ] = None,
     grid: Annotated[
         str | None,
