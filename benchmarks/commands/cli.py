@@ -30,10 +30,10 @@ from benchmarks.commands.generate_cli import generate
 from benchmarks.engine.command_line import typed
 from restoration.commands import console
 from restoration.commands.interrupt import INTERRUPTED
+from restoration.commands.settings import SamplerSettings
 
 if TYPE_CHECKING:  # torch loads after --help and option errors
     from benchmarks.engine.setup import Options
-    from solvers import Spectral
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
@@ -263,25 +263,13 @@ def speed(
 def _options(given: dict[str, Any]) -> Options:
     """What a command's arguments, by their names, tell of measuring; the rest of them is its own."""
     from benchmarks.engine.setup import Options
+    from restoration.commands.job import sampler_of
 
     shared = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     if "sampler" in given:
-        shared["posterior"] = _sampler(
-            given["sampler"], {name: given[name] for name in ("aim", "grid", "eta", "eta_b")}
-        )
+        chosen = SamplerSettings(given["sampler"], given["aim"], given["grid"], given["eta"], given["eta_b"])
+        shared["posterior"] = sampler_of(chosen)
     return Options(**{**shared, "data": tuple(given["data"]), "argv": typed()})
-
-
-def _sampler(name: str, asked: dict[str, Any]) -> Spectral.Settings:
-    """A sampler's settings, with its own defaults for what is None; ValueError for what it does not have."""
-    from solvers import SAMPLERS, settings_of
-
-    if name not in SAMPLERS:
-        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {name!r}")
-    try:
-        return settings_of(name).replaced({key: value for key, value in asked.items() if value is not None})
-    except TypeError as error:  # it has no such setting
-        raise ValueError(str(error)) from None
 
 
 def script() -> None:
