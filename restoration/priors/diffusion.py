@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -72,7 +73,7 @@ class DiffusionPrior:
         self.name = name
         self.crops = crops
         self.calibration: Calibration | None = None
-        self.errors: dict[int, float] = {}
+        self.errors: dict[int, float] = {}  # x̂₀'s RMSE by level, rising, on the [-1, 1] scale
         self.weights_sha256 = weights_sha256 or _sha256(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -91,9 +92,8 @@ class DiffusionPrior:
         """x̂₀'s RMSE at level k, [-1, 1] units, between measured levels as even in log k; None where none was."""
         if not self.errors:
             return None
-        levels = sorted(self.errors)
-        logs = np.log([self.errors[level] for level in levels])
-        return float(np.exp(np.interp(np.log(k), np.log(levels), logs)))
+        levels, errors = np.log(list(self.errors)), np.log(list(self.errors.values()))
+        return float(np.exp(np.interp(np.log(k), levels, errors)))
 
     @torch.no_grad()
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
@@ -180,23 +180,31 @@ class DiffusionPrior:
             )
         told = json.dumps([settings, scheduler], sort_keys=True)
         digest = hashlib.sha256(f"{sha256(weights)} {told}".encode()).hexdigest()
-        prior = cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label, _crops(folder))
-        prior.errors = _errors(folder)
+        crops, errors = _facts(folder)
+        prior = cls(network, _schedule(folder, scheduler), prediction, name, digest, class_label, crops)
+        prior.errors = errors
         return prior
 
 
-def _crops(folder: Path) -> bool | None:
-    """What a folder that ``restore-train`` wrote says of its training pictures."""
-    told = folder / FACTS
-    crops = read_json(told).get("crop") if told.is_file() else None
-    return crops if isinstance(crops, bool) else None
+def _facts(folder: Path) -> tuple[bool | None, dict[int, float]]:
+    """What a folder that ``restore-train`` wrote says of its training pictures, and of x̂₀'s RMSE by level.
 
+    Returns:
+        whether it was trained on crops, None where that is not told; RMSE on the [-1, 1] scale, levels rising.
 
-def _errors(folder: Path) -> dict[int, float]:
-    """RMSE by level, [-1, 1] units, as ``restore-train`` measured it on held-out pictures."""
-    told = folder / FACTS
-    table = read_json(told).get("by_level", {}) if told.is_file() else {}
-    return {int(k): 2 * float(v[1]) for k, v in table.items()}
+    Raises:
+        PriorError: a table of errors that is none.
+    """
+    path = folder / FACTS
+    told = read_json(path) if path.is_file() else {}
+    crops = told.get("crop")
+    try:
+        errors = {int(k): 2 * float(rmse) for k, (_, rmse) in told.get("by_level", {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PriorError(f"{path}: by_level is no table of errors: {first_line(error)}") from None
+    if not all(k >= 1 and 0 < rmse < math.inf for k, rmse in errors.items()):
+        raise PriorError(f"{path}: by_level must have levels of at least 1 and errors above 0: it has {errors}")
+    return crops if isinstance(crops, bool) else None, dict(sorted(errors.items()))
 
 
 def check_class_label(class_label: int | None, classes: int | None) -> None:

@@ -261,3 +261,32 @@ def test_the_gaussian_posterior_mean_is_exact() -> None:
 def test_a_matrix_that_is_no_covariance_is_refused(mean, covariance, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GaussianPrior(mean, covariance)
+
+
+def test_a_prior_knows_its_error_by_level(tmp_path: Path) -> None:
+    """Twice what ``restore-train`` tells in [0, 1] units, geometric between levels; None where nothing is told."""
+    path = folder(tmp_path)
+    assert DiffusionPrior.from_folder(path, "x").rmse(10) is None
+    (path / "training.json").write_text(json.dumps({"by_level": {"100": [0.1, 0.04], "1": [0.9, 0.01]}}))
+    prior = DiffusionPrior.from_folder(path, "x")
+    found = [prior.rmse(k) for k in (1, 10, 100, 1000)]
+    assert found == pytest.approx([0.02, 0.04, 0.08, 0.08])  # float64
+
+
+@pytest.mark.parametrize(
+    "table", [[1, 2], {"1": 0.5}, {"one": [0.1, 0.2]}, {"1": [0.1, 0.0]}, {"0": [0.1, 0.2]}, {"1": [0.1, "x"]}]
+)
+def test_a_damaged_table_of_errors_is_refused_in_one_line(tmp_path: Path, table: object) -> None:
+    path = folder(tmp_path)
+    (path / "training.json").write_text(json.dumps({"by_level": table}))
+    with pytest.raises(PriorError, match=r"training\.json: by_level (is no table|must have levels)") as told:
+        DiffusionPrior.from_folder(path, "x")
+    assert "\n" not in str(told.value)
+
+
+def test_the_embedded_priors_know_their_error() -> None:
+    for name in EMBEDDED:
+        prior = load_prior(name, device="cpu")
+        errors = [prior.rmse(k) for k in (1, 100, 500, 1000)]
+        assert all(error is not None and 0 < error < 1 for error in errors)
+        assert errors == sorted(errors, key=float)  # type: ignore[arg-type]  # it grows with the noise
