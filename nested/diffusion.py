@@ -95,6 +95,10 @@ class NestedDiffusion:
             levels=self.levels,
         )
 
+    def begin(self, noise: NoiseSource) -> NestedState:
+        """The run before its first evaluation, from where the sampler itself begins."""
+        return self.start(self.inner.initial(self.levels[0], noise), noise)
+
     def ask(self, run: Run) -> Question | None:
         """What the run needs next; None when it is finished."""
         return None if run.finished else self.inner.question(self._inner(run))

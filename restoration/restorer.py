@@ -153,7 +153,7 @@ class Restorer:
         nested = NestedDiffusion(posterior, (sum(steps),) if vanilla else steps)
         if state is None:
             noise = NoiseSource(resolve_seeds(seeds, len(measurement)), posterior.measurement.y.device)
-            state = nested.start(posterior.initial(nested.levels[0], noise), noise)
+            state = nested.begin(noise)
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
         calibration: Calibration | None = getattr(self.prior, "calibration", None)

@@ -15,6 +15,7 @@ Spacing = Literal["linspace", "log", "power", "ddrm"]
 LOWEST_SIGMA = 0.01
 """Where ``"log"`` and ``"power"`` end, on the [-1, 1] scale: about a grey level of 8-bit pictures."""
 KARRAS_POWER = 7.0
+"""Of ``"power"``: levels are even in σ^(1/7). Source: Karras et al., 2022, equation 5."""
 
 
 class NoiseSchedule:
@@ -105,7 +106,8 @@ class NoiseSchedule:
             k: where the run starts, 1 … K.
             n: how many steps, 1 … k.
             spacing: ``"linspace"``: n levels from k to 1, rounded (n = 1: only k). ``"log"``: from k to the level
-                of σ = 0.02, geometric in σ, rounded to n different levels. ``"ddrm"``: k' − 1 in
+                of σ = 0.01, geometric in σ, rounded to n different levels. ``"power"``: likewise, even in
+                σ^(1/7) (Karras et al., 2022). ``"ddrm"``: k' − 1 in
                 range(0, k, k // n), as DDRM's published code: for k = 1000, n = 30 that is 31 evaluations
                 from level 991.
 

@@ -76,11 +76,10 @@ def follow(trial: Trial, posterior: Spectral, seeds: list[int]) -> tuple[dict[Lo
     """
     nested = NestedDiffusion(posterior, trial.allocation)
     noise = NoiseSource(seeds, posterior.measurement.y.device)
-    start = nested.start(posterior.initial(nested.levels[0], noise), noise)
     looks: dict[Look, Tensor] = {}
     kept: Estimate | None = None
     final = torch.empty(0)
-    for estimate in nested.run(start):
+    for estimate in nested.run(nested.begin(noise)):
         best = kept = estimate if kept is None or supersedes(estimate, kept) else kept
         final = estimate.x0
         if estimate.nfe not in trial.stops:

@@ -129,6 +129,11 @@ def condition(means: Tensor, prior: Tensor, matrix: Tensor, y: Tensor, noise: fl
     return means + (y - means @ matrix.mT) @ gain.mT, prior - gain @ matrix @ prior
 
 
+def gaussian_posterior(one: Measurement) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of one measured image under this study's Gaussian prior."""
+    return condition(torch.zeros(math.prod(SHAPE), dtype=torch.float64), covariance(), *linear(one))
+
+
 def root_of(covariance: Tensor) -> Tensor:
     """The symmetric square root of a positive semi-definite matrix."""
     values, axes = torch.linalg.eigh((covariance + covariance.mT) / 2)
@@ -184,7 +189,7 @@ def measured(
         exact = truth(prior, one, samples, seed)
         mean, spread = exact.mean(dim=0), torch.cov(exact.mT)
         if isinstance(prior, GaussianPrior):
-            mean, spread = condition(torch.zeros_like(mean), covariance(), *linear(one))
+            mean, spread = gaussian_posterior(one)
         drawn = exact if settings is None else sampled(prior, settings, one, allocation, samples)
         size = math.sqrt(float(spread.trace()))
         if isinstance(prior, GaussianPrior):
@@ -207,7 +212,7 @@ def truth(prior: GaussianPrior | GaussianMixturePrior, one: Measurement, count: 
     """Exact samples of the posterior (count, d)."""
     if isinstance(prior, GaussianMixturePrior):
         return prior.posterior(one, count, seed)
-    mean, spread = condition(torch.zeros(math.prod(SHAPE), dtype=torch.float64), covariance(), *linear(one))
+    mean, spread = gaussian_posterior(one)
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(count, len(mean), dtype=torch.float64, generator=generator)
     return mean + white @ root_of(spread)
@@ -222,9 +227,7 @@ def sampled(
 ) -> Tensor:
     """What a sampler draws (count, d)."""
     nested = NestedDiffusion(settings.of(prior, one.expand(count)), allocation)
-    noise = NoiseSource(range(count))
-    state = nested.start(nested.inner.initial(nested.levels[0], noise), noise)
-    *_, last = nested.run(state)
+    *_, last = nested.run(nested.begin(NoiseSource(range(count))))
     return last.x0.flatten(1).double()
 
 

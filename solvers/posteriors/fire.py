@@ -12,7 +12,7 @@ from torch import Tensor
 
 from degradations import Measurement
 from solvers.noise import NoiseSource
-from solvers.posteriors.spectral import Spectral
+from solvers.posteriors.spectral import Spectral, masked_mean
 from solvers.prior import Prior, rmse_of
 from solvers.question import InnerRun
 from solvers.schedule import Spacing
@@ -94,15 +94,15 @@ class FIRE(Spectral):
         levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)
         return (*levels, 0)
 
-    def initial(self, k: int, noise: NoiseSource) -> Tensor:
-        """x_k ~ q(x_k | y), (B, C, H, W), as in the base class, with ȳ itself where ν's level is k."""
-        return self._initial(self._level <= k, k, noise)
+    def heard(self, k: int) -> Tensor:
+        """As in the base class, by whole levels: also where ν's level is k, so that ȳ is the state there."""
+        return self._level <= k
 
     @torch.no_grad()
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
         """As in the base class; a faithful run also keeps the mean of x̂₀ since it holds the whole measurement."""
-        noisiest = float(self._level[~self._null].max()) if not bool(self._null.all()) else 0.0
-        if self.settings.aim == "natural" or not 0 < run.levels[0] <= noisiest:
+        k = run.levels[0]
+        if self.settings.aim == "natural" or not bool((self._carried(k) | (self._level == k)).any()):
             return super().answer(run, x0, noise)
         mean, count = run.carry[1:] if len(run.carry) > 1 else (torch.zeros_like(x0), x0.new_zeros(len(x0)))
         count = count + 1
@@ -110,7 +110,7 @@ class FIRE(Spectral):
         after, estimate = super().answer(replace(run, carry=run.carry[:1]), x0, noise)
         if not after.levels:
             z, z0 = (self.measurement.operator.Vt(x) for x in (after.x, mean))
-            (carried,) = self.look_up(((self._level > run.levels[0]) & ~self._null).double())
+            (carried,) = self.look_up(self._carried(k).double())
             x = self.measurement.operator.V(z + carried * (z0 - z))
             return replace(after, x=x), x
         return replace(after, carry=(*after.carry, mean, count)), mean if not bool(self._null.any()) else estimate
@@ -123,7 +123,7 @@ class FIRE(Spectral):
         natural = self.settings.aim == "natural"
         old = sigma_next / sigma if natural else 0.0  # r of the table
         toward, fresh = self._from_measurement(k, k_next)
-        heard, carried = self._level <= k_next, (self._level > k) & ~self._null
+        heard, carried = self.heard(k_next), self._carried(k)
         share = sigma_next / sigma if natural else 1.0  # q of the table, where the state holds ȳ
         keep = torch.where(heard, fresh * old, 0) / sigma
         fresh = torch.where(heard, fresh * math.sqrt(1 - old**2), fresh)
@@ -155,14 +155,17 @@ class FIRE(Spectral):
     def _from_measurement(self, k: int, k_next: int) -> tuple[Tensor, Tensor]:
         """How far towards ȳ, and how much noise: where ν ≤ σ', and where σ' < ν ≤ σ; 0 elsewhere."""
         sigma_next = self.schedule.sigma(k_next)
-        heard = self._level <= k_next
-        crossing = ~heard & (self._level <= k)
-        share = sigma_next / self._nu.clamp(min=sigma_next)
-        if self.settings.aim == "faithful":
-            share = torch.ones_like(share)
-        toward = heard + crossing * share * sigma_next / self._nu.clamp(min=sigma_next)
+        heard = self.heard(k_next)
+        crossing = ~heard & self.heard(k)
+        ratio = sigma_next / self._nu.clamp(min=sigma_next)
+        share = ratio if self.settings.aim == "natural" else torch.ones_like(ratio)  # q of the table
+        toward = heard + crossing * share * ratio
         noisy = heard * (sigma_next**2 - self._nu**2).clamp(min=0).sqrt()
         return toward, noisy + crossing * sigma_next * (1 - share**2).sqrt()
+
+    def _carried(self, k: int) -> Tensor:
+        """Of each distinct ν whether it was measured and is noisier than level k: the state holds ȳ there."""
+        return ~self.heard(k) & ~self._null
 
     def landing(self, z: Tensor, z0: Tensor, k: int) -> Tensor:
         """The end: ȳ + β (ẑ₀ − ȳ) where ν ≤ σ, ẑ₀ elsewhere.
@@ -172,16 +175,16 @@ class FIRE(Spectral):
         mean((z − ẑ₀)²)/σ² and, where the prior's RMSE is known, as 1 − v/σ²: the lower one counts.
         """
         sigma = self.schedule.sigma(k)
-        heard = self._level <= k
+        heard = self.heard(k)
         is_heard, is_noisy, variance = self.look_up(
             heard.double(), (heard & (self._nu > 0)).double(), torch.where(heard, self._nu, 0) ** 2
         )
         residual = self.ybar - z0
-        flat = _mean((z - z0) ** 2, is_noisy) / sigma**2
+        flat = masked_mean((z - z0) ** 2, is_noisy) / sigma**2
         rmse = rmse_of(self.prior, k)
         if rmse is not None:
             flat = flat.clamp(max=max(1 - rmse**2 / sigma**2, 0))
-        away = _mean(residual**2, is_noisy).clamp(min=torch.finfo(z0.dtype).tiny)
+        away = masked_mean(residual**2, is_noisy).clamp(min=torch.finfo(z0.dtype).tiny)
         beta = (variance * (flat / away)).clamp(0, 1)
         return z0 + is_heard * (1 - beta) * residual
 
@@ -198,13 +201,7 @@ class FIRE(Spectral):
         sigma, rmse = self.schedule.sigma(k), rmse_of(self.prior, k)
         if rmse is not None:
             return math.sqrt(max(sigma_next**2 - min(rmse, sigma) ** 2, 0))
-        heard = self._level <= k
+        heard = self.heard(k)
         is_heard, variance = self.look_up(heard.double(), torch.where(heard, self._nu, 0) ** 2)
-        v = _mean((self.ybar - z0) ** 2 - variance, is_heard).clamp(0, sigma**2)
+        v = masked_mean((self.ybar - z0) ** 2 - variance, is_heard).clamp(0, sigma**2)
         return (sigma_next**2 - v).clamp(min=0).sqrt()
-
-
-def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """The mean over components with weight 1 in ``where``, (B, 1, 1, 1); 0 where there are none."""
-    count = where.expand_as(values).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
-    return (where * values).sum(dim=(1, 2, 3), keepdim=True) / count

@@ -115,15 +115,15 @@ class Spectral(Sampler):
 
         Source: DDRM, equation 7, with mean 0 where y says nothing.
         """
-        return self._initial(self.nu <= self.schedule.sigma(k), k, noise)
-
-    def _initial(self, measured: Tensor, k: int, noise: NoiseSource) -> Tensor:
-        """As :meth:`initial`, where it is told of each distinct ν whether the measurement counts."""
-        sigma, heard = self.schedule.sigma(k), measured.double()
+        sigma, heard = self.schedule.sigma(k), self.heard(k).double()
         spread = (sigma**2 - heard * torch.where(heard > 0, self.nu, 0) ** 2).clamp(min=0).sqrt()
         mean, scale = self.look_up(heard, spread)
         z = mean * self.ybar + scale * noise.normal(self.ybar.shape)
         return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k))
+
+    def heard(self, k: int) -> Tensor:
+        """Of each distinct ν whether the measurement counts at level k, being no noisier."""
+        return self.nu <= self.schedule.sigma(k)
 
     @torch.no_grad()
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
@@ -146,9 +146,7 @@ class Spectral(Sampler):
         known = self.nu.isfinite().double()
         is_known, variance = self.look_up(known, torch.where(known > 0, self.nu, 0) ** 2)
         residual = is_known * (self.ybar - self.measurement.operator.Vt(x0))
-        excess = (residual**2 - is_known * variance).sum(dim=(1, 2, 3), keepdim=True)
-        count = is_known.expand_as(x0).sum(dim=(1, 2, 3), keepdim=True)
-        r2 = (excess / count.clamp(min=1)).clamp(min=0)
+        r2 = masked_mean(residual**2 - variance, is_known).clamp(min=0)
         weight = torch.where(variance > 0, r2 / (r2 + variance).clamp(min=torch.finfo(r2.dtype).tiny), 1)
         return x0 + self.measurement.operator.V(weight * residual)
 
@@ -174,3 +172,14 @@ class Spectral(Sampler):
         """The fingerprint of every image's own sampler."""
         own = [(image, self.told()) for image in self.measurement.fingerprints()]
         return fingerprints(type(self).__name__, self.prior, own)
+
+
+def masked_mean(values: Tensor, where: Tensor) -> Tensor:
+    """The mean of an image's components with weight 1 in ``where``, (B, 1, 1, 1); 0 where there are none.
+
+    Args:
+        values: (B, C, H, W).
+        where: 1 or 0, broadcast against ``values``.
+    """
+    count = where.expand_as(values).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
+    return (where * values).sum(dim=(1, 2, 3), keepdim=True) / count
