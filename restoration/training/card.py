@@ -36,7 +36,8 @@ class Facts:
     seconds: float
     batch: int
     rate: float
-    gamma: float
+    gamma: float | None
+    """Of min-SNR; None for levels and weights that are balanced over all noise."""
     precision: str
     hardware: str
     versions: dict[str, str]
@@ -76,7 +77,7 @@ class Facts:
             f"**Training.** {start}: {self.steps:,} steps of {self.batch}, {self.images:,} images in "
             f"{self.seconds / 60:.1f} minutes ({self.images / max(self.seconds, 1e-9):.0f} images/s) on "
             f"{self.hardware}, {self.precision}; AdamW {self.rate:g} with a cosine, moving average of weights, "
-            f"min-SNR {self.gamma:g}. The weighted loss over the last tenth was {self.loss:.4f}."
+            f"{_weighting(self.gamma)}. The weighted loss over the last tenth was {self.loss:.4f}."
             + ("" if self.finished else " **Not finished: this is a checkpoint.**"),
             "",
             "```",
@@ -105,6 +106,10 @@ class Facts:
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
         ]
+
+
+def _weighting(gamma: float | None) -> str:
+    return "all noise levels balanced" if gamma is None else f"min-SNR {gamma:g}"
 
 
 def _cells(values: tuple[float, float]) -> tuple[str, str]:

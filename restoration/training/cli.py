@@ -49,7 +49,12 @@ def restore_train(
     ] = None,
     batch: Annotated[int, typer.Option(help="Pictures a step, in each process.")] = 32,
     rate: Annotated[float, typer.Option(help="The highest learning rate of AdamW.")] = 3e-4,
-    min_snr: Annotated[float, typer.Option(help="γ of min-SNR: higher cares more for low noise.")] = 5.0,
+    min_snr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="γ", help="Weigh noise levels by min-SNR-γ (5 is usual), in place of balanced over all."
+        ),
+    ] = None,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror every second picture.")] = True,
     seed: Annotated[int, typer.Option(help="Of first weights, crops, flips and noise.")] = 0,
     checkpoint_minutes: Annotated[float, typer.Option(help="Of training between checkpoints.")] = 5.0,
@@ -78,7 +83,8 @@ def restore_train(
         raise ValueError("--init brings its network, --preset makes one: give one")
     length = DEFAULT_MINUTES if minutes is None else minutes
     _positive(
-        **{"--minutes": length, "--rate": rate, "--min-snr": min_snr, "--checkpoint-minutes": checkpoint_minutes}
+        **{"--minutes": length, "--rate": rate, "--checkpoint-minutes": checkpoint_minutes},
+        **({} if min_snr is None else {"--min-snr": min_snr}),
     )
     _at_least(1, **{"--steps": steps, "--batch": batch, "--size": size})
     _at_least(0, **{"--workers": workers, "--seed": seed})

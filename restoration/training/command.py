@@ -46,7 +46,7 @@ class TrainingOptions:
     recipe: Recipe
     preset: str
     init: str | None
-    gamma: float
+    gamma: float | None
     precision: str
     compile: bool | None
     licence: str

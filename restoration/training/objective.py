@@ -18,28 +18,39 @@ class Objective:
     """The weighted mean square error of v = √ᾱ ε − √(1−ᾱ) x₀ (Salimans and Ho, 2022) over all noise levels.
 
     With ε-prediction an error at the highest noise is multiplied by σ = 157 in x̂₀; v is x̂₀ there and ε at low
-    noise. Weights are min(SNR, γ)/(SNR + 1), min-SNR-γ for v (Hang et al., 2023), with SNR = ᾱ/(1−ᾱ).
+    noise. How the levels are drawn and weighted:
+
+    * balanced, the default: half of the levels evenly in k, half evenly in ln σ, since samplers of few steps go
+      down evenly in ln σ and all of σ < 0.1 is 25 of 1,000 levels. The weight is √ᾱ √(1−ᾱ), half-way between the
+      loss of ε (ᾱ) and that of x₀ (1−ᾱ): of photographs, every level then adds about as much to the loss.
+    * min-SNR-γ for v (Hang et al., 2023): evenly in k, weighted by min(SNR, γ)/(SNR + 1), SNR = ᾱ/(1−ᾱ).
 
     Args:
         schedule: the noise levels.
-        gamma: γ; the higher, the more low noise counts.
+        gamma: γ of min-SNR, where the higher, the more low noise counts; None for balanced.
         device: where training runs.
     """
 
-    def __init__(self, schedule: NoiseSchedule, gamma: float, device: torch.device) -> None:
+    def __init__(self, schedule: NoiseSchedule, gamma: float | None, device: torch.device) -> None:
         alpha_bars = schedule.alpha_bars[1:]
-        snr = alpha_bars / (1 - alpha_bars)
         self.K = schedule.K
         self.signal = alpha_bars.sqrt().float().to(device)
         self.spread = (1 - alpha_bars).sqrt().float().to(device)
-        self.weight = (snr.clamp(max=gamma) / (snr + 1)).float().to(device)
+        if gamma is None:
+            weight = (alpha_bars * (1 - alpha_bars)).sqrt()
+            self.drawn = _evenly_in_k_and_log(((1 - alpha_bars) / alpha_bars).sqrt()).to(device)
+        else:
+            snr = alpha_bars / (1 - alpha_bars)
+            weight = snr.clamp(max=gamma) / (snr + 1)
+            self.drawn = torch.arange(self.K, device=device)
+        self.weight = weight.float().to(device)
 
     def __call__(self, network: Any, x0: Tensor, draw: torch.Generator) -> Tensor:
         """The loss of one batch x₀ (B, C, H, W) on the [-1, 1] scale, a level for each picture from `draw`."""
         batch, device = len(x0), x0.device
         # one level from each of B equal ranges: evenly drawn, with less chance in the batch's mean
         where = (torch.arange(batch, device=device) + torch.rand(batch, generator=draw, device=device)) / batch
-        t = (where * self.K).long().clamp(max=self.K - 1)
+        t = self.drawn[(where * len(self.drawn)).long().clamp(max=len(self.drawn) - 1)]
         noise = torch.randn(x0.shape, generator=draw, device=device)
         errors = self.errors(network, x0, t, noise)
         return (self.weight[t] * errors).mean()
@@ -74,3 +85,12 @@ class Objective:
             mean = total / len(pictures)
             table[k] = mean, float(self.spread[k - 1]) * mean**0.5 / 2
         return table
+
+
+def _evenly_in_k_and_log(sigmas: Tensor) -> Tensor:
+    """Timesteps t in order, of which equal chances draw half evenly in t and half evenly in ln σ."""
+    count = len(sigmas)
+    logs = sigmas.log()
+    targets = torch.linspace(float(logs[0]), float(logs[-1]), count, dtype=logs.dtype)
+    nearest = (logs[None, :] - targets[:, None]).abs().argmin(1)
+    return torch.cat([torch.arange(count), nearest]).sort().values

@@ -60,10 +60,12 @@ class Trainer:
         self.accelerator, self.objective, self.recipe = accelerator, objective, recipe
         self.checkpoints, self.stop, self.watch, self.kept = checkpoints, stop, watch, kept
         self.progress = Progress()
-        network.to(accelerator.device)
+        # a GPU's matrix units take convolutions with the channels last
+        gpu = accelerator.device.type == "cuda"
+        network.to(accelerator.device, memory_format=torch.channels_last if gpu else torch.preserve_format)
         self._names = [name for name, _ in network.named_parameters()]
         self.ema = EMAModel(network.parameters(), decay=recipe.decay, foreach=True)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, fused=gpu)
         self._network, self._optimizer = accelerator.prepare(network, optimizer)
         checkpoints.load(self._read)
 

@@ -56,6 +56,26 @@ def test_the_levels_of_a_batch_are_one_from_each_equal_range() -> None:
     assert (network.asked[0] // 20).tolist() == list(range(50))
 
 
+def test_balanced_levels_are_drawn_half_evenly_in_k_and_half_in_log_sigma() -> None:
+    network = Knowing(_pictures(1000))
+    Objective(SCHEDULE, None, CPU)(network, network.x0, torch.Generator().manual_seed(3))
+    t = network.asked[0]
+    sigma = SCHEDULE.sigma(t + 1)
+    assert t.min() == 0
+    assert t.max() == 999
+    # ln 0.1 lies 0.24 of the way from ln 0.01 to ln 157, and at k = 26 of 1,000; a level more or less at its edge
+    assert (sigma < 0.1).double().mean() == pytest.approx((0.24 + 0.026) / 2, abs=0.005)
+    assert (t >= 500).double().mean() == pytest.approx((0.40 + 0.5) / 2, abs=0.01)  # from σ = 3.4 on: 0.40
+
+
+def test_a_balanced_error_costs_the_geometric_mean_of_the_losses_of_noise_and_picture() -> None:
+    network = Knowing(_pictures(64), error=1.0)
+    loss = Objective(SCHEDULE, None, CPU)(network, network.x0, torch.Generator().manual_seed(1))
+    alpha_bar = SCHEDULE.alpha_bar(network.asked[0] + 1)
+    wanted = (alpha_bar * (1 - alpha_bar)).sqrt().mean()
+    assert float(loss) == pytest.approx(float(wanted), rel=1e-4)  # float32 weights and a mean of 64
+
+
 def test_by_level_gives_the_error_of_v_and_of_the_picture() -> None:
     x0 = _pictures(5)
     objective = Objective(SCHEDULE, 5.0, CPU)
