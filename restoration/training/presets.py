@@ -52,7 +52,7 @@ def from_prior(prior: DiffusionPrior, size: int, channels: int) -> UNet2DModel:
         PriorError: a network with classes or a learned variance, which we do not train.
         ValueError: a size it cannot take.
     """
-    config = dict(prior.network.config)
+    config = {name: value for name, value in prior.network.config.items() if name != "_name_or_path"}
     if config["out_channels"] != config["in_channels"]:
         raise PriorError(f"{prior.name}: has a learned variance; --init takes a prior without")
     if config["num_class_embeds"] is not None:

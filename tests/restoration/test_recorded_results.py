@@ -1,7 +1,8 @@
 """The paper's configuration gives the pictures that it always gave: bit for bit on the machine that recorded them.
 
-``python tests/restoration/test_recorded_results.py`` records. The tensors were recorded before the solvers stopped
-calling the network themselves, from the same commands' measurements, seeds and prior.
+``python tests/restoration/test_recorded_results.py`` records. With the weights shipped before, this code gave, bit for
+bit, what was recorded before the solvers stopped calling the network themselves; then the weights were replaced and
+recorded anew.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def machine() -> dict[str, str]:
 
 def results() -> Iterator[tuple[str, Tensor]]:
     """Every completed preview of ``make demo``, nested and plain, and of ``restore --seed 7`` on four tasks."""
-    restorer = Restorer(load_prior("faces-64", "cpu"))
+    restorer = Restorer(load_prior("faces-64", "cpu"), "ddrm")
     for kind, tasks, seed in (("demo", DEMO, 0), ("command", COMMAND, 7)):
         for name, task in tasks.items():
             problem = pose(task, face(), restorer.prior.image_shape, seed=seed)
