@@ -16,14 +16,14 @@ from torch import Tensor
 from degradations import Measurement
 from nested import NestedDiffusion, NestedState, supersedes, uniform
 from restoration.evaluate import StoppedError, evaluate
-from solvers import DDRM, NoiseSource, Prior, Spectral, settings_of
+from solvers import FIRE, NoiseSource, Prior, Spectral, settings_of
 from solvers.units import from_model
 
 if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
     from restoration.priors.calibration import Calibration, Change
 
-DEFAULT = DDRM.Settings()
-"""The sampler where none is asked for; with others a preview's expected change was not measured."""
+DEFAULT = FIRE.Settings(aim="faithful")
+"""The sampler where none is asked for: of those measured, the nearest to the truth (docs/samplers.md)."""
 
 
 class StoppedBy(StrEnum):
@@ -88,6 +88,8 @@ class Restorer:
     Args:
         prior: what clean images look like, e.g. ``load_prior("faces-64")``.
         posterior: the inner sampler: its settings, e.g. ``DDRM.Settings(eta=0.85)``, its class, or its name.
+            None is ``FIRE.Settings()``, or DDRM's where ``eta`` or ``eta_b`` is given. For several samples of one
+            measurement, e.g. their spread, take ``FIRE.Settings(aim="natural")``.
         clamp: cut what is shown to [0, 1], as pictures are; False for images that may leave it, e.g. the real and
             imaginary parts of a complex one.
         eta, eta_b: of the settings, where they differ from ``posterior``'s; for samplers that have them.
@@ -99,14 +101,15 @@ class Restorer:
     def __init__(
         self,
         prior: Prior,
-        posterior: Spectral.Settings | type[Spectral] | str = DEFAULT,
+        posterior: Spectral.Settings | type[Spectral] | str | None = None,
         clamp: bool = True,
         eta: float | None = None,
         eta_b: float | None = None,
     ) -> None:
         self.prior = prior
         changed = {name: value for name, value in (("eta", eta), ("eta_b", eta_b)) if value is not None}
-        self.settings = settings_of(posterior).replaced(changed)
+        chosen = posterior if posterior is not None else "ddrm" if changed else DEFAULT
+        self.settings = settings_of(chosen).replaced(changed)
         self.clamp = clamp
 
     def posterior(self, measurement: Measurement) -> Spectral:
@@ -157,8 +160,7 @@ class Restorer:
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
         calibration: Calibration | None = getattr(self.prior, "calibration", None)
-        as_measured = calibration is not None and self.settings == DEFAULT
-        change = calibration.change(measurement) if calibration and as_measured else None
+        change = calibration.change(measurement, self.settings) if calibration else None
         nested.refuse_other(state)
         return self._stream(nested, state, _Limits(deadline, max_nfe, stop), change)
 

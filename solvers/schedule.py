@@ -152,7 +152,7 @@ class NoiseSchedule:
         below = 0
         for i in reversed(range(n)):  # … and room for those below
             below = levels[i] = max(levels[i], rooms[i], below + 1)
-        return tuple(int(level) for level in levels)
+        return tuple(min(int(level), self.K) for level in levels)  # who asks for more room is told by nested
 
 
 def outer_levels(K: int, outer: int) -> tuple[int, ...]:

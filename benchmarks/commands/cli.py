@@ -179,7 +179,7 @@ def consistency(
     if not finished.complete:
         return INTERRUPTED
     if calibrate is not None:
-        command.calibrate(finished, summaries, calibrate)
+        command.calibrate(finished, summaries, options.posterior, calibrate)
     tell(output / "consistency.md", command.tables(finished, summaries))
     return 0
 

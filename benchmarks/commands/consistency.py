@@ -14,6 +14,8 @@ from benchmarks.engine.setup import Finished, Options, measure_all
 from benchmarks.engine.summary import Mean, TaskSummary, summarise
 from benchmarks.engine.trials import Trial, nested_trial
 from nested.files import atomic_write
+from restoration.priors.formats.reading import read_json
+from solvers import Spectral, record_of
 
 TOTAL = 30
 SPLITS = (2, 3, 5, 6, 10)
@@ -70,15 +72,19 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     return lines + conditions(finished, summaries)
 
 
-def calibrate(finished: Finished, summaries: list[TaskSummary], file: Path) -> None:
-    """Write what ``restoration.priors.calibration`` reads."""
+def calibrate(finished: Finished, summaries: list[TaskSummary], posterior: Spectral.Settings, file: Path) -> None:
+    """Write what ``restoration.priors.calibration`` reads, beside what the file tells of other samplers."""
     config = finished.results.config
-    told: dict[str, Any] = {
-        "prior fingerprint": config["prior fingerprint"],
+    measured: dict[str, Any] = {
+        "sampler": record_of(posterior),
         "pictures": min(summary.images for summary in summaries),
         "data": config["data"],
         "tasks": {summary.task: _points(summary) for summary in summaries},
     }
+    before = read_json(file) if file.is_file() else {}
+    same = before.get("prior fingerprint") == config["prior fingerprint"]
+    others = [some for some in before.get("samplers", []) if same and some["sampler"] != measured["sampler"]]
+    told = {"prior fingerprint": config["prior fingerprint"], "samplers": [*others, measured]}
     text = json.dumps(told, indent=1) + "\n"
     atomic_write(file, lambda stream: stream.write(text.encode()))
 

@@ -14,7 +14,7 @@ from restoration.recipe import Recipe
 from restoration.restorer import check_limits
 from restoration.session import Session
 from restoration.tasks import MASKED, Task, known_pixels
-from solvers import SAMPLERS, Spectral, settings_of
+from solvers import FIRE, SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
 
 
@@ -55,16 +55,18 @@ def run(settings: Settings) -> int:
     return 1 if failed else 0
 
 
-def sampler_of(settings: SamplerSettings) -> Spectral.Settings:
-    """The sampler that was asked for, with its settings.
+def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings:
+    """The sampler that was asked for, with its settings; for several samples, one whose samples differ.
 
     Raises:
         ValueError: an unknown sampler, a setting that it does not have, or a wrong value.
     """
-    if settings.name not in SAMPLERS:
-        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {settings.name!r}")
+    if settings.kind not in SAMPLERS:
+        raise ValueError(f"--sampler must be {' or '.join(SAMPLERS)}: got {settings.kind!r}")
     try:
-        return settings_of(settings.name).replaced(settings.changed)
+        sampler = settings_of(settings.kind).replaced(settings.changed)
+        several = samples > 1 and settings.aim is None and isinstance(sampler, FIRE.Settings)
+        return sampler.replaced({"aim": "natural"}) if several else sampler
     except TypeError as error:  # it has no such setting
         raise ValueError(str(error)) from None
 
@@ -103,7 +105,7 @@ def _restore(
 
 def _recipe(settings: Settings, task: Task) -> Recipe:
     """What the inputs share, with its prior and mask loaded."""
-    sampler = sampler_of(settings.sampler)
+    sampler = sampler_of(settings.sampler, settings.effort.samples)
     path = settings.task.mask
     mask = None if path is None else images.load(path)
     mask_sha256 = None if path is None else outputs.sha256(path)

@@ -88,22 +88,23 @@ def restore(
         str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
     ] = None,
     sampler: Annotated[
-        str, typer.Option(help="ddrm, or fire: a better picture for the same work (docs/samplers.md).")
-    ] = SamplerSettings.name,
+        str | None, typer.Option(help="fire, or the paper's ddrm (docs/samplers.md).  [default: fire]")
+    ] = None,
     aim: Annotated[
         str | None,
-        typer.Option(help="Of fire: natural, with texture; faithful, nearest to the truth.  [default: natural]"),
+        typer.Option(
+            help="Of fire: faithful, nearest to the truth; natural, a sample with texture.  [default: faithful; "
+            "natural with --samples]"
+        ),
     ] = None,
     grid: Annotated[
         str | None,
         typer.Option(help="Levels of a run: linspace, log or power (even in σ's).  [default: the sampler's]"),
     ] = None,
-    eta: Annotated[
-        float | None, typer.Option(help="The sampler's η, 0 to 1.  [default: 0.85 of ddrm, 0 of fire]")
-    ] = None,
+    eta: Annotated[float | None, typer.Option(help="DDRM's η, 0 to 1.  [default: 0.85]")] = None,
     eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b, 0 to 1.  [default: 1]")] = None,
     vanilla: Annotated[
-        bool, typer.Option("--vanilla", help="One plain DDRM run of as many steps, for comparison.")
+        bool, typer.Option("--vanilla", help="One plain run of as many steps, for comparison.")
     ] = False,
     deadline: Annotated[
         float | None,

@@ -65,17 +65,23 @@ class SamplerSettings:
     """Which inner sampler, and what of it is to differ from its own defaults.
 
     Args:
-        name: "ddrm" or "fire".
-        aim: FIRE's, "faithful" or "natural"; None is its own.
+        name: "fire" or "ddrm"; None is fire, or ddrm where one of its η is given.
+        aim: FIRE's, "faithful" or "natural"; None is faithful for one sample and natural for several.
         grid: how the levels of a run are spread, "linspace", "log" or "power"; None is the sampler's own.
         eta, eta_b: 0 … 1; None is the sampler's own.
     """
 
-    name: str = "ddrm"
+    name: str | None = None
     aim: str | None = None
     grid: str | None = None
     eta: float | None = None
     eta_b: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """The sampler's name."""
+        ddrm = self.eta is not None or self.eta_b is not None
+        return self.name or ("ddrm" if ddrm else "fire")
 
     @property
     def changed(self) -> dict[str, str | float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from degradations import Measurement
 from restoration.errors import PriorError
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
+from solvers import DDRM, Spectral, record_of
 
 FILE = "calibration.json"
 """Beside a prior's weights; ``restore-bench consistency --calibrate`` writes it."""
@@ -43,9 +45,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is expected of previews with one prior, by task."""
+    """What is expected of previews with one prior, by the sampler's settings and the task."""
 
-    tasks: Mapping[str, Change]
+    samplers: Mapping[str, Mapping[str, Change]]
 
     @classmethod
     def load(cls, folder: Path, weights: str = "") -> Calibration | None:
@@ -59,14 +61,18 @@ class Calibration:
             return None
         try:
             told = read_json(path)
-            measured = cls({name: _change(values) for name, values in told["tasks"].items()})
-            return measured if not weights or told["prior fingerprint"].split()[0] == weights else None
+            ddrm = {"sampler": record_of(DDRM.Settings())}  # files that name no sampler were measured with it
+            parts = told.get("samplers", [{**told, **ddrm}])
+            measured = {key_of(part["sampler"]): _changes(part["tasks"]) for part in parts}
+            ours = not weights or told["prior fingerprint"].split()[0] == weights
+            return cls(measured) if ours else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
 
-    def change(self, measurement: Measurement) -> Change | None:
+    def change(self, measurement: Measurement, sampler: Spectral.Settings) -> Change | None:
         """Of restoring that measurement ([0, 1] units); None where nothing like it was measured."""
-        found = self.tasks.get(calibration_key(measurement) or "")
+        tasks = self.samplers.get(key_of(record_of(sampler)), {})
+        found = tasks.get(calibration_key(measurement) or "")
         sigma = float(
             measurement.sigma if isinstance(measurement.sigma, (int, float)) else measurement.sigma.max()
         )
@@ -74,6 +80,15 @@ class Calibration:
             return None
         like = found.sigma / 2 <= sigma <= found.sigma * 2 if found.sigma else sigma <= QUIET
         return found if like else None
+
+
+def key_of(record: Mapping[str, Any]) -> str:
+    """One text for a sampler and its settings, as :func:`solvers.record_of` records them."""
+    return json.dumps(record, sort_keys=True)
+
+
+def _changes(tasks: Mapping[str, Any]) -> dict[str, Change]:
+    return {name: _change(values) for name, values in tasks.items()}
 
 
 def _change(values: Mapping[str, Any]) -> Change:

@@ -58,11 +58,12 @@ class FIRE(Spectral):
         """FIRE's choices.
 
         Args:
-            aim: ``"natural"`` or ``"faithful"``.
+            aim: ``"faithful"``, nearest to the truth, or ``"natural"``, a sample: several differ as much as the
+                measurement leaves open.
             grid: how the levels of a run are spread.
         """
 
-        aim: Aim = "natural"
+        aim: Aim = "faithful"
         grid: Spacing = field(default="log", kw_only=True)
 
         def __post_init__(self) -> None:
@@ -88,7 +89,8 @@ class FIRE(Spectral):
         alike = everything and float(self._nu.min()) == noisiest > 0
         sigma = noisiest if alike else max(START[self.settings.aim], noisiest)
         k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
-        first = self.schedule.sigma(min(k, self.schedule.K))
+        k = min(k, self.schedule.K)
+        first = self.schedule.sigma(k)
         lowest = first if alike else max(first * FALL, noisiest)
         n = len(allocation)
         levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)

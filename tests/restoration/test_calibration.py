@@ -12,16 +12,17 @@ from degradations import Colorization, Denoising, Inpainting, Measurement, Super
 from restoration import GaussianPrior, Restorer
 from restoration.errors import PriorError
 from restoration.priors import EMBEDDED, load_prior
-from restoration.priors.calibration import FILE, Calibration
+from restoration.priors.calibration import FILE, Calibration, key_of
+from restoration.restorer import DEFAULT
+from solvers import record_of
 
 SHAPE = (3, 16, 16)
 HALF = torch.arange(16 * 16).reshape(16, 16) % 2 == 0
-TOLD = {
-    "tasks": {
-        "denoise": {"sigma": 0.5, "complete": [[0.3, 0.06], [1.0, 0.0]], "running": [[0.1, 0.2], [0.9, 0.1]]},
-        "inpaint": {"sigma": 0.0, "complete": [[0.5, 0.04], [1.0, 0.0]], "running": [[0.5, 0.3]]},
-    }
+TASKS = {
+    "denoise": {"sigma": 0.5, "complete": [[0.3, 0.06], [1.0, 0.0]], "running": [[0.1, 0.2], [0.9, 0.1]]},
+    "inpaint": {"sigma": 0.0, "complete": [[0.5, 0.04], [1.0, 0.0]], "running": [[0.5, 0.3]]},
 }
+TOLD = {"samplers": [{"sampler": record_of(DEFAULT), "tasks": TASKS}]}
 
 
 def _measurement(operator: SVDOperator, sigma: float = 0.0) -> Measurement:
@@ -37,7 +38,7 @@ def calibration(tmp_path: Path) -> Calibration:
 
 
 def test_it_is_interpolated_between_what_was_measured(calibration: Calibration) -> None:
-    change = calibration.change(_measurement(Denoising(SHAPE), 0.5))
+    change = calibration.change(_measurement(Denoising(SHAPE), 0.5), DEFAULT)
     assert change is not None
     assert change.at(65, 100, 50, complete=True) == pytest.approx(0.03)
     assert change.at(100, 100, 50, complete=True) == 0
@@ -59,17 +60,18 @@ def test_it_is_interpolated_between_what_was_measured(calibration: Calibration) 
 def test_only_what_is_like_what_was_measured_is_told(
     operator: SVDOperator, sigma: float, known: bool, calibration: Calibration
 ) -> None:
-    assert (calibration.change(_measurement(operator, sigma)) is not None) == known
+    assert (calibration.change(_measurement(operator, sigma), DEFAULT) is not None) == known
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
 def test_every_embedded_prior_has_one_of_its_own_weights(name: str) -> None:
     prior = load_prior(name, "cpu")
     assert prior.calibration is not None
-    known = set(prior.calibration.tasks)
+    tasks = prior.calibration.samplers[key_of(record_of(DEFAULT))]
+    known = set(tasks)
     assert known >= {"denoise", "sr4", "inpaint"}
     assert ("colorize" in known) == (prior.image_shape[0] == 3)
-    for change in prior.calibration.tasks.values():  # a later preview is nearer to the end
+    for change in tasks.values():  # a later preview is nearer to the end
         errors = [error for _, error in change.complete]
         assert errors[-1] == 0 < errors[-2] < errors[0] < 0.3
         assert change.at(1, 30, 10, complete=False) > change.at(9, 30, 10, complete=False)
@@ -83,7 +85,9 @@ def test_one_of_other_weights_is_none(tmp_path: Path) -> None:
 
 def test_no_file_is_no_calibration_and_another_file_is_refused(tmp_path: Path) -> None:
     assert Calibration.load(tmp_path) is None
-    (tmp_path / FILE).write_text(json.dumps({"tasks": {"denoise": {"sigma": 0.5}}}))
+    (tmp_path / FILE).write_text(
+        json.dumps({"samplers": [{"sampler": record_of(DEFAULT), "tasks": {"denoise": {"sigma": 0.5}}}]})
+    )
     with pytest.raises(PriorError, match=r"calibration\.json is no calibration"):
         Calibration.load(tmp_path)
 

@@ -1,8 +1,8 @@
 """The paper's configuration gives the pictures that it always gave: bit for bit on the machine that recorded them.
 
-``python tests/restoration/test_recorded_results.py`` records. With the weights shipped before, this code gave, bit for
-bit, what was recorded before the solvers stopped calling the network themselves; then the weights were replaced and
-recorded anew.
+``python tests/restoration/test_recorded_results.py`` records. With the weights shipped before, this code gave, bit
+for bit, what was recorded before the solvers stopped calling the network themselves; then weights were replaced,
+and what they give was recorded.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from nested import NestedState
+from restoration.commands.job import sampler_of
 from restoration.commands.settings import EffortSettings, SamplerSettings, TileSettings
 from restoration.events import Advanced, Event, Previewed, Restored
 from restoration.pictures import images
@@ -18,7 +19,7 @@ from restoration.recipe import Recipe
 from restoration.restorer import DEFAULT, Restorer
 from restoration.session import Session
 from restoration.tasks import Task, pose
-from solvers import DDRM, SAMPLERS, record_of
+from solvers import DDRM, record_of
 
 SMALL = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
 QUICK = EffortSettings((2, 2, 1), seed=3)
@@ -72,7 +73,7 @@ def test_bytes_are_restored_to_bytes_without_a_file(prior: DiffusionPrior, tmp_p
     assert recipe.identity("ab" * 32).items() <= record.items()
     assert record["input_sha256"] == "ab" * 32
     assert (record["nfe"], record["stopped_by"], record["seeds"]) == (5, "finished", [3])
-    assert record_of(DDRM.Settings()).items() <= record.items()
+    assert record_of(DEFAULT).items() <= record.items()
     assert record["allocation"] == [2, 2, 1]
 
 
@@ -176,6 +177,6 @@ def test_a_recipe_that_does_not_fit_is_refused_before_any_picture(
 
 def test_defaults_of_the_settings_are_those_of_what_they_set() -> None:
     """They are written again, since the command's help does not wait for torch."""
-    assert SAMPLERS[SamplerSettings().name] is DEFAULT.posterior
+    assert sampler_of(SamplerSettings()) == DEFAULT
     assert SamplerSettings().changed == {}
     assert TileSettings().batch == TILE_BATCH

@@ -61,10 +61,14 @@ def test_the_result_is_that_of_our_own_restorer(sigma: float) -> None:
     physics = inpainting(sigma or None)
     y = physics.A(uniform(2, *SHAPE))
     x = NestedDDRM(prior(), 2, 3)(y, physics, seed=5)
-    wanted = Restorer(prior()).restore(ours(physics, y, sigma), outer=2, inner=3, seeds=[5, 6]).image
+    wanted = Restorer(prior(), "ddrm").restore(ours(physics, y, sigma), outer=2, inner=3, seeds=[5, 6]).image
     assert x.equal(wanted)
     plain = DDRM(prior(), 6)(y, physics, seed=5)
-    wanted = Restorer(prior()).restore(ours(physics, y, sigma), outer=2, inner=3, vanilla=True, seeds=[5, 6]).image
+    wanted = (
+        Restorer(prior(), "ddrm")
+        .restore(ours(physics, y, sigma), outer=2, inner=3, vanilla=True, seeds=[5, 6])
+        .image
+    )
     assert plain.equal(wanted)
 
 
