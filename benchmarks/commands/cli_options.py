@@ -52,10 +52,15 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
 
 
-def tell(file: Path, lines: list[str]) -> None:
-    """Write a text whole, and print it."""
+def save(file: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
     from nested.files import atomic_write
 
-    text = "\n".join(lines) + "\n"
     atomic_write(file, lambda stream: stream.write(text.encode()))
+
+
+def tell(file: Path, lines: list[str]) -> None:
+    """Write a text whole, and print it."""
+    text = "\n".join(lines) + "\n"
+    save(file, text)
     typer.echo(text, nl=False)

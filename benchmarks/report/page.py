@@ -83,7 +83,8 @@ def _body(report: Report) -> list[Markup]:
         told = "From the first point of a curve to the last, by trapezia; the smaller, the better at any time."
         sections.append(("areas", "What being anytime is worth", joined(element("p", told), enclosed)))
     sections += [(f"task-{i}", s.task, _task(report, s)) for i, s in enumerate(report.summaries)]
-    sections.append(("time", "Time", seconds(report.summaries)))
+    if any(summary.seconds for summary in report.summaries):
+        sections.append(("time", "Time", seconds(report.summaries)))
     if failed:
         told = "They count on neither side of any comparison."
         sections.append(("failed", "Pictures left out", joined(element("p", told), failed)))
