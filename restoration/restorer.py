@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
     from restoration.priors.calibration import Calibration, Change
 
 DEFAULT = DDRM.Settings()
-"""The sampler where none is asked for; with others a preview's expected change was not measured."""
+"""The sampler where none is asked for."""
 
 
 class StoppedBy(StrEnum):
@@ -157,8 +157,7 @@ class Restorer:
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
         calibration: Calibration | None = getattr(self.prior, "calibration", None)
-        as_measured = calibration is not None and self.settings == DEFAULT
-        change = calibration.change(measurement) if calibration and as_measured else None
+        change = None if calibration is None else calibration.change(measurement, self.settings)
         nested.refuse_other(state)
         return self._stream(nested, state, _Limits(deadline, max_nfe, stop), change)
 

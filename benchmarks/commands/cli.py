@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.commands.cli_options import (
+    Aim,
     Batch,
     Data,
     Device,
+    Eta,
+    EtaB,
     FidWeights,
     Fit,
+    Grid,
     Limit,
     LpipsWeights,
     Output,
@@ -21,6 +25,7 @@ from benchmarks.commands.cli_options import (
     Precision,
     Prior,
     ReferenceStats,
+    Sampler,
     Tasks,
     Workers,
     numbers,
@@ -93,13 +98,11 @@ def anytime(
     allocation: Annotated[
         list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="As for restore: ddrm, fire.")] = "ddrm",
-    aim: Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Levels of a run: linspace or log.  [default: the sampler's]")
-    ] = None,
-    eta: Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")] = None,
-    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")] = None,
+    sampler: Sampler = "ddrm",
+    aim: Aim = None,
+    grid: Grid = None,
+    eta: Eta = None,
+    eta_b: EtaB = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 32,
@@ -160,6 +163,11 @@ def consistency(
             metavar="FILE", help="Write what restore tells of a preview's change: PRIOR/calibration.json."
         ),
     ] = None,
+    sampler: Sampler = "ddrm",
+    aim: Aim = None,
+    grid: Grid = None,
+    eta: Eta = None,
+    eta_b: EtaB = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 32,
@@ -181,7 +189,7 @@ def consistency(
     if not finished.complete:
         return INTERRUPTED
     if calibrate is not None:
-        command.calibrate(finished, summaries, calibrate)
+        command.calibrate(finished, summaries, calibrate, options.posterior)
     tell(output / "consistency.md", command.tables(finished, summaries))
     return 0
 

@@ -44,6 +44,15 @@ Workers = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
+Sampler = Annotated[str, typer.Option(help="As for restore: ddrm, fire.")]
+Aim = Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")]
+Grid = Annotated[
+    str | None, typer.Option(help="Levels of a run: linspace, log or power.  [default: the sampler's]")
+]
+Eta = Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")]
+EtaB = Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")]
+
+
 def numbers(option: str, text: str) -> tuple[int, ...]:
     """Of "1,2,3"; ValueError, naming the option, of anything else."""
     try:

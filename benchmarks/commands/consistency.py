@@ -15,6 +15,7 @@ from benchmarks.engine.setup import Finished, Options, measure_all
 from benchmarks.engine.summary import Mean, TaskSummary, summarise
 from benchmarks.engine.trials import Trial, nested_trial
 from nested.files import atomic_write
+from solvers import Spectral, record_of
 
 TOTAL = 30
 SPLITS = (2, 3, 5, 6, 10)
@@ -71,11 +72,12 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     return lines + conditions(finished, summaries)
 
 
-def calibrate(finished: Finished, summaries: list[TaskSummary], file: Path) -> None:
-    """Write what ``restoration.priors.calibration`` reads."""
+def calibrate(finished: Finished, summaries: list[TaskSummary], file: Path, posterior: Spectral.Settings) -> None:
+    """Write what ``restoration.priors.calibration`` reads: of this sampler and its settings alone."""
     config = finished.results.config
     told: dict[str, Any] = {
         "prior fingerprint": config["prior fingerprint"],
+        "sampler": record_of(posterior),
         "pictures": min(summary.images for summary in summaries),
         "data": config["data"],
         "tasks": {summary.task: _points(summary) for summary in summaries},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from degradations import Measurement
 from restoration.errors import PriorError
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
+from solvers import DDRM, Spectral, record_of
 
 FILE = "calibration.json"
 """Beside a prior's weights; ``restore-bench consistency --calibrate`` writes it."""
@@ -43,9 +44,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is expected of previews with one prior, by task."""
+    """What is expected of previews with one prior, by task.
+
+    Args:
+        tasks: by the task's name.
+        sampler: with which it was measured, as ``solvers.record_of`` has it; a file without is of DDRM's defaults.
+    """
 
     tasks: Mapping[str, Change]
+    sampler: Mapping[str, Any] = field(default_factory=lambda: record_of(DDRM.Settings()))
 
     @classmethod
     def load(cls, folder: Path, weights: str = "") -> Calibration | None:
@@ -60,12 +67,16 @@ class Calibration:
         try:
             told = read_json(path)
             measured = cls({name: _change(values) for name, values in told["tasks"].items()})
+            if "sampler" in told:
+                measured = replace(measured, sampler=dict(told["sampler"].items()))
             return measured if not weights or told["prior fingerprint"].split()[0] == weights else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
 
-    def change(self, measurement: Measurement) -> Change | None:
-        """Of restoring that measurement ([0, 1] units); None where nothing like it was measured."""
+    def change(self, measurement: Measurement, settings: Spectral.Settings) -> Change | None:
+        """Of restoring that measurement ([0, 1] units) so; None where nothing like it was measured."""
+        if record_of(settings) != self.sampler:
+            return None
         found = self.tasks.get(calibration_key(measurement) or "")
         sigma = float(
             measurement.sigma if isinstance(measurement.sigma, (int, float)) else measurement.sigma.max()

@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.studies.kills import write_pictures
 from restoration.priors.calibration import Calibration
-from solvers import SAMPLERS, NoiseSource, Spectral
+from solvers import FIRE, SAMPLERS, NoiseSource, Spectral, record_of
 
 QUICK = (
     "--prior",
@@ -243,6 +243,14 @@ def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(fo
     change = Calibration.load(folder)
     assert change is not None
     assert change.tasks["sr4"].complete[-1] == (1.0, 0.0)
+    fire = ("--sampler", "fire", "--aim", "faithful", "--grid", "power")
+    code, _, err = bench("consistency", *asked, *fire)
+    assert (code, err.count("\n"), "aim: None there, 'faithful' asked for" in err) == (2, 1, True), err
+    code, out, err = bench("consistency", *asked, *fire, "--overwrite", "--calibrate", "calibration.json")
+    assert (code, "fire, grid power, aim faithful" in out) == (0, True), err
+    change = Calibration.load(folder)
+    assert change is not None
+    assert change.sampler == record_of(FIRE.Settings("faithful", grid="power"))
     code, _, err = bench("consistency", *asked, "--clip", "nowhere", "--overwrite")
     assert (code, err.count("\n")) == (2, 1), err
 

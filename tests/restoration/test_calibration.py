@@ -13,6 +13,7 @@ from restoration import GaussianPrior, Restorer
 from restoration.errors import PriorError
 from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.calibration import FILE, Calibration
+from solvers import DDRM, FIRE, record_of
 
 SHAPE = (3, 16, 16)
 HALF = torch.arange(16 * 16).reshape(16, 16) % 2 == 0
@@ -37,11 +38,27 @@ def calibration(tmp_path: Path) -> Calibration:
 
 
 def test_it_is_interpolated_between_what_was_measured(calibration: Calibration) -> None:
-    change = calibration.change(_measurement(Denoising(SHAPE), 0.5))
+    change = calibration.change(_measurement(Denoising(SHAPE), 0.5), DDRM.Settings())
     assert change is not None
     assert change.at(65, 100, 50, complete=True) == pytest.approx(0.03)
     assert change.at(100, 100, 50, complete=True) == 0
     assert change.at(25, 100, 50, complete=False) == pytest.approx(0.15)
+
+
+def test_it_holds_for_the_sampler_that_it_was_measured_with(tmp_path: Path, calibration: Calibration) -> None:
+    measurement = _measurement(Denoising(SHAPE), 0.5)
+    assert calibration.change(measurement, FIRE.Settings()) is None  # a file that tells none is DDRM's
+    assert calibration.change(measurement, DDRM.Settings(eta=0.5)) is None
+    faithful = FIRE.Settings("faithful")
+    (tmp_path / FILE).write_text(json.dumps({**TOLD, "sampler": record_of(faithful)}))
+    found = Calibration.load(tmp_path)
+    assert found is not None
+    assert found.change(measurement, faithful) is not None
+    assert found.change(measurement, FIRE.Settings("natural")) is None
+    assert found.change(measurement, DDRM.Settings()) is None
+    (tmp_path / FILE).write_text(json.dumps({**TOLD, "sampler": "fire"}))
+    with pytest.raises(PriorError, match="is no calibration"):
+        Calibration.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +76,7 @@ def test_it_is_interpolated_between_what_was_measured(calibration: Calibration) 
 def test_only_what_is_like_what_was_measured_is_told(
     operator: SVDOperator, sigma: float, known: bool, calibration: Calibration
 ) -> None:
-    assert (calibration.change(_measurement(operator, sigma)) is not None) == known
+    assert (calibration.change(_measurement(operator, sigma), DDRM.Settings()) is not None) == known
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
