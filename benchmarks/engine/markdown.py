@@ -25,7 +25,9 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     ]
     any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
     if any_distance is not None and not any_distance.reliable:
-        lines.append(f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a row only.")
+        lines.append(
+            f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a task only."
+        )
     lines += [f"{note}." for note in finished.notes]
     for summary in summaries:
         for line in summary.failed.values():

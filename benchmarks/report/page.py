@@ -116,7 +116,7 @@ def _lede(report: Report) -> list[Markup]:
     doubtful = next((d for s in report.summaries for d in s.distances.values() if not d.reliable), None)
     if doubtful is not None:
         note = f"{doubtful.name} is of fewer than 2,048 pictures, which makes it unreliable: compare it within a "
-        lines.append(element("p", f"{note}row only.", class_="caution"))
+        lines.append(element("p", f"{note}task only.", class_="caution"))
     if report.space is None:
         lines.append(element("p", "No features were stored: there is no Fréchet distance.", class_="caution"))
     if config.get("lpips") is False:
