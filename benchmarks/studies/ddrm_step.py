@@ -286,7 +286,7 @@ def main(
     network = load_prior(prior, device)
     overheads = []
     for case in make_cases(network.image_shape[-1], batch, place):
-        name = f"{case.name}, σ_y {case.measurement.sigma:g}"
+        name = f"{case.name}, {case.measurement.sigma:g}"
         given = (name, network, case.measurement, case.prior.x0, repeats, clocked)
         overheads += [sampler_step.measured(*given)]
     console.print(sampler_step.report(overheads, network, batch))

@@ -98,14 +98,11 @@ def measured(
 def report(overheads: Sequence[Overhead], prior: Prior, batch: int) -> Table:
     """Medians of the pass, and of every sampler's step beside it and beside DDRM's."""
     size = "×".join(map(str, (batch, *prior.image_shape)))
-    table = Table(
-        title=f"What a sampler's step adds to a pass of {prior.name}, {size}",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("operator", no_wrap=True)
+    title = f"What a sampler's step adds to a pass of {prior.name}, {size}"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("operator, σ_y", no_wrap=True)
     table.add_column("sampler", no_wrap=True)
-    for header in ("step ms", "pass ms", "of the pass", "DDRM's"):
+    for header in ("step ms", "pass ms", "of pass", "÷ DDRM"):
         table.add_column(header, justify="right", no_wrap=True)
     for one in overheads:
         for i, name in enumerate(one.steps):
@@ -115,7 +112,7 @@ def report(overheads: Sequence[Overhead], prior: Prior, batch: int) -> Table:
                 f"{1e3 * median(one.steps[name]):.2f}",
                 "" if i else f"{1e3 * median(one.bare):.1f}",
                 f"{one.against(name, one.bare):.1%}",
-                f"{one.against(name, one.steps['DDRM']):.2f}×",
+                f"{one.against(name, one.steps['DDRM']):.2f}",
             )
     return table
 
