@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from restoration.priors import EMBEDDED, DiffusionPrior, load_prior, prior_for
 from restoration.priors.library.catalogue import KNOWN
 from restoration.priors.tiled import TILE_BATCH
 from restoration.restorer import DEFAULT
+from restoration.version import own_version
 from solvers import Spectral, record_of
 
 
@@ -208,7 +208,7 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "seeds": "of each picture's name; with the operator's hash beside its rows",
         "device": str(prior.device.type),
         "torch": torch.__version__,
-        "nested-restoration": version("nested-restoration"),
+        "nested-restoration": own_version(),
     }
 
 
