@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import DEFAULT, Restorer, resolve_seeds
 from restoration.tasks import Task
+from restoration.version import own_version
 from solvers import Prior, Spectral, record_of
 
 
@@ -99,5 +99,5 @@ class Recipe:
             "prior": self.prior.name,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "torch": torch.__version__,
-            "nested_restoration": version("nested-restoration"),
+            "nested_restoration": own_version(),
         }

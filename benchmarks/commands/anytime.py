@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.engine.case import cases_of
 from benchmarks.engine.curve import POINTS, area
 from benchmarks.engine.markdown import conditions, markdown
 from benchmarks.engine.paper import chosen
@@ -46,7 +47,7 @@ def measure(
     Raises:
         RestorationError, ValueError: one line.
     """
-    asked = chosen(tasks)
+    asked = cases_of(chosen(tasks))
     finished = measure_all("anytime", options, asked, trials(total, splits, allocations))
     return finished, [summarise(finished.results, task, finished.space) for task in tasks]
 

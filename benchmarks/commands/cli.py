@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.commands.cli_options import (
+    Aim,
     Batch,
     Data,
     Device,
+    Eta,
+    EtaB,
     FidWeights,
     Fit,
+    Grid,
     Limit,
     LpipsWeights,
     Output,
@@ -21,9 +25,11 @@ from benchmarks.commands.cli_options import (
     Precision,
     Prior,
     ReferenceStats,
+    Sampler,
     Tasks,
     Workers,
     numbers,
+    save,
     tell,
 )
 from benchmarks.commands.generate_cli import generate
@@ -31,6 +37,7 @@ from benchmarks.engine.command_line import typed
 from restoration.commands import console
 from restoration.commands.interrupt import INTERRUPTED
 from restoration.commands.settings import SamplerSettings
+from restoration.tasks import TASKS
 
 if TYPE_CHECKING:  # torch loads after --help and option errors
     from benchmarks.engine.setup import Options
@@ -91,13 +98,11 @@ def anytime(
     allocation: Annotated[
         list[str] | None, typer.Option(metavar="30,18,12", help="Inner steps of every outer step; repeatable.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="As for restore: ddrm, fire.")] = "ddrm",
-    aim: Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Levels of a run: linspace or log.  [default: the sampler's]")
-    ] = None,
-    eta: Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")] = None,
-    eta_b: Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")] = None,
+    sampler: Sampler = None,
+    aim: Aim = None,
+    grid: Grid = None,
+    eta: Eta = None,
+    eta_b: EtaB = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 32,
@@ -158,6 +163,11 @@ def consistency(
             metavar="FILE", help="Write what restore tells of a preview's change: PRIOR/calibration.json."
         ),
     ] = None,
+    sampler: Sampler = None,
+    aim: Aim = None,
+    grid: Grid = None,
+    eta: Eta = None,
+    eta_b: EtaB = None,
     limit: Limit = None,
     fit: Fit = False,
     batch: Batch = 32,
@@ -189,21 +199,43 @@ def compare(
     data: Data,
     output: Output,
     prior: Prior = "faces-64",
-    tasks: Tasks = "denoise,sr4,colorize,inpaint",
+    tasks: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK[:SIGMA],…",
+            help=f"Among {','.join(TASKS)}, as for restore, inpaint-scratch, inpaint-holeN (N pixels a side) and "
+            "inpaint-mask; with the noise of each, as sr4:0.05.",
+        ),
+    ] = "denoise,sr4,colorize,inpaint",
     methods: Annotated[
         str,
         typer.Option(
-            help="Among pinv,one,classic,plain,nested,faithful,nested-faithful,natural,nested-natural,ddrm,"
-            "diffpir,dps; plain and nested are DDRM, the last three are deepinv's."
+            help="all, or among pinv,one,classic,plain,nested,faithful,nested-faithful,natural,nested-natural,"
+            "ddrm,diffpir,dps; plain and nested are DDRM, the last three are deepinv's."
         ),
     ] = "pinv,one,plain,nested,ddrm,diffpir,dps",
-    nfe: Annotated[int, typer.Option(help="Evaluations of each sampler.")] = 30,
-    outer: Annotated[int, typer.Option(help="Outer steps of nested DDRM; they divide --nfe.")] = 3,
-    sigma: Annotated[float, typer.Option(help="Noise of tasks other than denoise, [0, 1] units.")] = 0.05,
+    nfe: Annotated[
+        str,
+        typer.Option(metavar="10,20,30", help="Evaluations: of plain runs one each; nested runs take the most."),
+    ] = "30",
+    outer: Annotated[int, typer.Option(help="Outer steps of nested runs; they divide the most of --nfe.")] = 3,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Noise of tasks that are given none, [0, 1] units.  [default: 0.5 of denoise, 0.05 of others]"
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of inpaint-mask: a picture, white where to fill.")
+    ] = None,
     dps_nfe: Annotated[int | None, typer.Option(help="DPS once more, with so many evaluations.")] = None,
     dps_weight: Annotated[float | None, typer.Option(help="DPS once more, with this weight.")] = None,
     limit: Limit = None,
     fit: Fit = False,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Restore pictures of so many pixels a side, in tiles.  [default: the prior's]"),
+    ] = None,
     batch: Batch = 8,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -214,12 +246,15 @@ def compare(
     """Beside deepinv's samplers, on the same prior, pictures, noise and evaluations; needs the extra deepinv."""
     given = dict(locals())
     from benchmarks.commands import compare as command
+    from benchmarks.engine.case import cases
 
-    budget = command.Budget(nfe, outer)
-    chosen = command.chosen(methods.split(","), budget, dps_nfe, dps_weight)
-    finished, summaries = command.measure(_options(given), tasks.split(","), sigma, budget, chosen)
+    budgets = command.Budgets(numbers("--nfe", nfe), outer)
+    chosen = command.chosen(methods.split(","), budgets, dps_nfe, dps_weight)
+    asked = cases(tasks.split(","), sigma, mask)
+    finished, summaries = command.measure(_options(given), asked, budgets, chosen, mask)
     if not finished.complete:
         return INTERRUPTED
+    save(output / "compare.json", command.text_of(finished, summaries))
     tell(output / "compare.md", command.tables(finished, summaries))
     return 0
 

@@ -44,6 +44,17 @@ Workers = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results of another configuration.")]
 
 
+Sampler = Annotated[
+    str | None, typer.Option(help="As for restore: fire or ddrm.  [default: fire; ddrm with one of its η]")
+]
+Aim = Annotated[str | None, typer.Option(help="Of fire: faithful or natural.")]
+Grid = Annotated[
+    str | None, typer.Option(help="Levels of a run: linspace, log or power.  [default: the sampler's]")
+]
+Eta = Annotated[float | None, typer.Option(help="The sampler's η.  [default: the sampler's]")]
+EtaB = Annotated[float | None, typer.Option(help="DDRM's η_b.  [default: 1]")]
+
+
 def numbers(option: str, text: str) -> tuple[int, ...]:
     """Of "1,2,3"; ValueError, naming the option, of anything else."""
     try:
@@ -52,10 +63,15 @@ def numbers(option: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{option} must be whole numbers, as 1,2,3: got {text!r}") from None
 
 
-def tell(file: Path, lines: list[str]) -> None:
-    """Write a text whole, and print it."""
+def save(file: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
     from nested.files import atomic_write
 
-    text = "\n".join(lines) + "\n"
     atomic_write(file, lambda stream: stream.write(text.encode()))
+
+
+def tell(file: Path, lines: list[str]) -> None:
+    """Write a text whole, and print it."""
+    text = "\n".join(lines) + "\n"
+    save(file, text)
     typer.echo(text, nl=False)

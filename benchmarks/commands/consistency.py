@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine.case import cases_of
 from benchmarks.engine.markdown import conditions, markdown
 from benchmarks.engine.paper import chosen
 from benchmarks.engine.setup import Finished, Options, measure_all
@@ -40,7 +41,7 @@ def measure(options: Options, tasks: list[str]) -> tuple[Finished, list[TaskSumm
         RestorationError, ValueError: one line.
     """
     alone = replace(options, distances=False, to_final=True)
-    finished = measure_all("consistency", alone, chosen(tasks), trials())
+    finished = measure_all("consistency", alone, cases_of(chosen(tasks)), trials())
     return finished, [summarise(finished.results, task) for task in tasks]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
 from restoration.plugins.diffusers.scheduler_config import INNER
 from restoration.priors import load_prior
+from restoration.version import own_version
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ def _config(options: Options, bench: DrawingBench, real: Statistics) -> dict[str
         "seeds": "of the seed and each sample's name",
         "device": str(model.device.type),
         "torch": torch.__version__,
-        "nested-restoration": version("nested-restoration"),
+        "nested-restoration": own_version(),
     }
     if file is not None and not options.data:
         told["reference statistics"] = file.name

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from benchmarks.engine import paper
+from benchmarks.engine.case import cases_of
 from benchmarks.engine.markdown import conditions, markdown
 from benchmarks.engine.paper import CLOSE, trials
 from benchmarks.engine.setup import Finished, Options, measure_all
@@ -20,7 +21,7 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
         RestorationError, ValueError: one line.
     """
     pinned = replace(options, posterior=paper.POSTERIOR)
-    finished = measure_all("table2", pinned, paper.chosen(tasks), trials(outer, inner))
+    finished = measure_all("table2", pinned, cases_of(paper.chosen(tasks)), trials(outer, inner))
     if not finished.complete:
         return finished, []
     file = options.reference_stats

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import repeat
+from multiprocessing import get_context
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.comparison import bm3d_process
+from benchmarks.engine.methods import Method
 from degradations import Denoising, Inpainting, Measurement, SuperResolution
 from restoration.errors import RestorationError
-from restoration.priors import DiffusionPrior
+from solvers import Prior
 
 
 class NoBM3DError(RestorationError):
@@ -28,54 +38,68 @@ def bm3d_version() -> str:
 
 
 @dataclass(frozen=True)
-class Classic:
+class Classic(Method):
     """The usual way without a network, by the kind of the measurement.
 
     Denoising by BM3D (Dabov et al., 2007; package bm3d) with the noise's true σ; super-resolution by bicubic
     enlarging, moved to what was measured by A⁺ (y − A x); inpainting by the biharmonic equation (scikit-image);
-    anything else by A⁺ y. Noise is heard of in denoising alone.
+    anything else by A⁺ y. Noise is heard of in denoising alone. All run on the CPU.
     """
 
     name: str = "classic"
-    settings: str = (
-        f"denoise: BM3D (package bm3d {bm3d_version()}) with the true σ; super-resolution: bicubic, then "
-        "A⁺ (y − A x) is added; inpaint: biharmonic, of scikit-image; others: A⁺y; no evaluation"
-    )
-    foreign: bool = True
+    allocation: tuple[int, ...] = (0,)
+    foreign: ClassVar[bool] = True
 
-    def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> Tensor:
-        """Its picture."""
+    @property
+    def settings(self) -> str:
+        """What is done."""
+        return (
+            f"denoise: BM3D (package bm3d {bm3d_version()}) with the true σ, in a process a core; "
+            "super-resolution: bicubic, then A⁺ (y − A x) is added; inpaint: biharmonic, of scikit-image; others: "
+            "A⁺y; no evaluation"
+        )
+
+    def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Its pictures."""
         operator, y = measurement.operator, measurement.y
         if isinstance(operator, Denoising):
-            return _bm3d(y, float(measurement.sigma))
-        if isinstance(operator, SuperResolution):
+            yield _bm3d(y, float(measurement.sigma))
+        elif isinstance(operator, SuperResolution):
             size = operator.image_shape[1:]
             x = functional.interpolate(y, size, mode="bicubic", align_corners=False)
-            return x + operator.pinv(y - operator(x))
-        if isinstance(operator, Inpainting):
-            return _biharmonic(operator, y)
-        return operator.pinv(y)
+            yield x + operator.pinv(y - operator(x))
+        elif isinstance(operator, Inpainting):
+            yield _biharmonic(operator, y)
+        else:
+            yield operator.pinv(y)
 
 
 def _bm3d(y: Tensor, sigma: float) -> Tensor:
-    try:
-        import bm3d
-    except ImportError:
-        raise NoBM3DError("the method classic needs the package bm3d: pip install bm3d") from None
-    picture = y[0].permute(1, 2, 0).cpu().double().numpy()
-    colour = picture.shape[2] == 3
-    done = bm3d.bm3d_rgb(picture, sigma) if colour else bm3d.bm3d(picture[..., 0], sigma)[..., None]
-    return torch.from_numpy(done).permute(2, 0, 1)[None].to(y)
+    if bm3d_version() == "none":
+        raise NoBM3DError("the method classic needs the package bm3d: pip install bm3d")
+    pictures = list(y.permute(0, 2, 3, 1).cpu().double().numpy())
+    if len(pictures) == 1:
+        done = [bm3d_process.denoised(pictures[0], sigma)]
+    else:
+        done = list(_processes().map(bm3d_process.denoised, pictures, repeat(sigma)))
+    return torch.from_numpy(np.stack(done)).permute(0, 3, 1, 2).to(y)
+
+
+@cache
+def _processes() -> ProcessPoolExecutor:
+    """One a core, kept until the command ends: BM3D takes a second a picture, and two at a time end a process."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ProcessPoolExecutor(cores, get_context("spawn"))  # forked ones would inherit torch's threads and CUDA
 
 
 def _biharmonic(operator: Inpainting, y: Tensor) -> Tensor:
     from skimage.restoration import inpaint_biharmonic
 
-    known = operator.Vt(torch.ones(1, *operator.image_shape, device=y.device)) * operator.singular_values > 0
-    filled = operator.pinv(y)[0].cpu().double()
-    channels = []
-    for plane, mask in zip(filled, known[0].cpu(), strict=True):
+    known = operator.singular_values.expand(len(y), *operator.image_shape).cpu() > 0
+    filled = operator.pinv(y).cpu().double()
+    planes = []
+    for plane, mask in zip(filled.flatten(0, 1), known.flatten(0, 1), strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            channels.append(torch.from_numpy(inpaint_biharmonic(plane.numpy(), ~mask.numpy())))
-    return torch.stack(channels)[None].to(y)
+            planes.append(torch.from_numpy(inpaint_biharmonic(plane.numpy(), ~mask.numpy())))
+    return torch.stack(planes).reshape(filled.shape).to(y)

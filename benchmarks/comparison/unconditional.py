@@ -94,7 +94,7 @@ def draw_ours(allocation: tuple[int, ...]) -> Tensor:
     """Samples (N, 1, 1, pixels)."""
     from benchmarks.engine.trials import Trial, follow
 
-    posterior = Restorer(prior()).posterior(_nothing(SAMPLES))
+    posterior = Restorer(prior(), "ddrm").posterior(_nothing(SAMPLES))
     return follow(Trial("ours", allocation, (sum(allocation),)), posterior, list(range(SAMPLES)))[1]
 
 

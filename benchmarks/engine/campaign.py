@@ -10,11 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from PIL import Image
 
+from benchmarks.engine.case import Case
 from benchmarks.engine.chunk import Bench, Chunk, measure
 from benchmarks.engine.results import Results
 from restoration.errors import ImageError
 from restoration.pictures.sources import Source
-from restoration.tasks import Task
 
 HEADER = 1 << 16
 """Bytes in which nearly every file tells its size; the whole file is read where they do not."""
@@ -41,7 +41,7 @@ class Piece(Generic[T, S]):
     sources: tuple[S, ...]
 
 
-Job = Piece[Task, Source]
+Job = Piece[Case, Source]
 """A chunk of pictures to be restored."""
 Measured = Generator[tuple[Job, Chunk], None, None]
 Measurer = Callable[[Sequence[Job]], Measured]

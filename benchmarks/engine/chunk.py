@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.engine.methods import Method, attempt, warm_up
+from benchmarks.engine.attempt import attempt, warm_up
+from benchmarks.engine.case import Case
+from benchmarks.engine.methods import Method
 from benchmarks.engine.trials import Look, Trial, follow
 from benchmarks.metrics.features import Features
 from benchmarks.metrics.lpips import LPIPS
@@ -23,10 +25,9 @@ from degradations import Measurement
 from restoration.errors import ImageError
 from restoration.pictures import images
 from restoration.pictures.sources import Source
-from restoration.priors import DiffusionPrior
 from restoration.restorer import DEFAULT, Restorer, synchronise
-from restoration.tasks import Problem, Task, derived_seed, pose
-from solvers import Spectral
+from restoration.tasks import Problem, derived_seed, fit_to, pose
+from solvers import Prior, Spectral
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
 """(B,) of two batches (B, C, H, W) in [0, 1]."""
@@ -43,11 +44,11 @@ class Bench:
         features: of a Fréchet distance.
         lpips: None where its weights are not to be had.
         shown: of so many of the first pictures, the images themselves are kept.
-        methods: whole restorations to compare besides, a picture at a time.
+        methods: whole restorations to compare besides.
         to_final: what compares a preview with the end of its own run, by the metric's name.
     """
 
-    prior: DiffusionPrior
+    prior: Prior
     trials: tuple[Trial, ...]
     posterior: Spectral.Settings = DEFAULT
     features: Features | None = None
@@ -65,11 +66,11 @@ class Chunk:
     Args:
         names: of all that were asked for, in order.
         rows: one for every picture that could be read and every look; of a method that failed, why in place of
-            its scores.
+            its scores, and of one that did not, its seconds a picture.
         failed: a line for every picture that could not be read, by name.
-        features: (B, dim) of the readable ones, by ``Look.key`` and ``ORIGINAL``.
+        features: (B, dim) of the readable ones that have scores, by ``Look.key`` and ``ORIGINAL``.
         pictures: (B', C, H, W) uint8 of the first few, by ``Look.key``, ``ORIGINAL`` and "degraded".
-        seconds: of solving, by the name of a trial or method.
+        seconds: of solving, by the name of a trial.
         hardware: on which it was measured.
         seeds: of every readable picture's noise, mask and restoration.
         operators: the beginning of each one's fingerprint, its mask in it.
@@ -96,17 +97,24 @@ def seed_of(name: str) -> int:
     return derived_seed(0, name)
 
 
-def problem_of(task: Task, source: Source, prior_shape: tuple[int, int, int]) -> Problem:
-    """What is to be restored of a picture, seeded by its name.
+def problem_of(case: Case, source: Source, shape: tuple[int, int, int]) -> Problem:
+    """What is to be restored of a picture, seeded by its name: noise and mask are the same for whoever restores.
+
+    Args:
+        shape: (C, H, W) of what the prior describes.
 
     Raises:
         ImageError, OSError: it cannot be read or used.
     """
-    picture = images.decode(source.read(), source.name)
-    return pose(task, picture, prior_shape, seed=seed_of(source.name))
+    picture, seed = images.decode(source.read(), source.name), seed_of(source.name)
+    if case.task.fit and tuple(picture.shape[1:]) != shape[1:]:
+        picture = fit_to(picture, *shape[1:], shrink=True)
+    rows, columns = picture.shape[1:]
+    mask = None if case.mask is None else case.mask.fill(rows, columns, seed)
+    return pose(case.task, picture, shape, mask=mask, seed=seed)
 
 
-def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> Chunk:
+def measure(bench: Bench, case: Case, sources: Sequence[Source], first: int) -> Chunk:
     """Degrade, restore and measure some pictures.
 
     Args:
@@ -116,7 +124,7 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
     originals, measurements, degraded = [], [], []
     for source in sources:
         try:
-            problem = problem_of(task, source, bench.prior.image_shape)
+            problem = problem_of(case, source, bench.prior.image_shape)
         except (ImageError, OSError) as error:
             chunk.failed[source.name] = str(error)
             continue
@@ -130,20 +138,23 @@ def measure(bench: Bench, task: Task, sources: Sequence[Source], first: int) -> 
         return chunk
     names = chunk.readable
     clean = torch.stack(originals).to(bench.prior.device)
-    posterior = Restorer(bench.prior, bench.posterior).posterior(Measurement.stack(measurements))
+    together = Measurement.stack(measurements).to(clean.device)
     kept = max(min(bench.shown - first, len(names)), 0)
     _keep(chunk, ORIGINAL, clean, kept)
     _keep(chunk, "degraded", torch.stack(degraded), kept)
     if bench.features is not None:
         chunk.features[ORIGINAL] = bench.features(clean, names).cpu()
+    if bench.trials:
+        posterior = Restorer(bench.prior, bench.posterior).posterior(together)
     for trial in bench.trials:
         _measure_trial(bench, trial, posterior, clean, names, kept, chunk)
     if bench.methods:
-        warm_up(bench.prior, measurements[0].to(clean.device))
+        warm_up(bench.prior, together)
     for method in bench.methods:
-        _measure_method(bench, method, measurements, clean, names, kept, chunk)
+        if method.applies(together):
+            _measure_method(bench, method, together, clean, names, kept, chunk)
     for row in chunk.rows:
-        row["task"] = task.name
+        row["task"] = case.name
     return chunk
 
 
@@ -172,30 +183,24 @@ def _measure_trial(
 
 
 def _measure_method(
-    bench: Bench,
-    method: Method,
-    measurements: Sequence[Measurement],
-    clean: Tensor,
-    names: list[str],
-    kept: int,
-    chunk: Chunk,
+    bench: Bench, method: Method, together: Measurement, clean: Tensor, names: list[str], kept: int, chunk: Chunk
 ) -> None:
-    shown = torch.zeros_like(clean[:kept])  # a failed picture stays black
-    nfe = 0
-    chunk.seconds[method.name] = 0.0
-    for i, name in enumerate(names):
-        done = attempt(method, bench.prior, measurements[i].to(clean.device), seed_of(name))
-        nfe = max(nfe, done.nfe)
-        chunk.seconds[method.name] += done.seconds
-        row: dict[str, Any] = {"image": name, "run": method.name, "kind": "returned", "nfe": done.nfe}
-        if done.image is None:
-            chunk.rows.append({**row, "failed": done.failed})
-            continue
-        scores = _scores(bench, done.image, clean[i : i + 1])
-        chunk.rows.append({**row, **{metric: float(values[0]) for metric, values in scores.items()}})
-        if i < kept:
-            shown[i] = done.image[0]
-    _keep(chunk, Look(method.name, "returned", nfe).key, shown, kept)
+    for answer in attempt(method, bench.prior, together, [seed_of(name) for name in names]):
+        look = Look(method.name, "returned", answer.nfe)
+        _keep(chunk, look.key, answer.images, kept)  # a failed picture stays black
+        good = [i for i, why in enumerate(answer.failed) if not why]
+        told: list[dict[str, Any]] = [{"failed": why} for why in answer.failed]
+        if good:
+            restored = answer.images[good]
+            scores = _scores(bench, restored, clean[good])
+            columns = {metric: values.tolist() for metric, values in scores.items()}
+            for place, i in enumerate(good):
+                told[i] = {metric: values[place] for metric, values in columns.items()}
+                told[i]["seconds"] = answer.seconds
+            if bench.features is not None:
+                chunk.features[look.key] = bench.features(restored, [names[i] for i in good]).cpu()
+        for name, row in zip(names, told, strict=True):
+            chunk.rows.append({"image": name, "run": look.run, "kind": look.kind, "nfe": look.nfe, **row})
 
 
 def _scores(bench: Bench, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
@@ -210,7 +215,7 @@ def _scores(bench: Bench, restored: Tensor, clean: Tensor) -> dict[str, Tensor]:
 
 def _keep(chunk: Chunk, key: str, pictures: Tensor, count: int) -> None:
     if count:
-        chunk.pictures[key] = to_uint8(pictures[:count]).cpu()
+        chunk.pictures[key] = to_uint8(pictures[:count]).cpu().contiguous()
 
 
 def hardware(device: torch.device) -> str:

@@ -17,14 +17,17 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     few = min((summary.images for summary in summaries), default=0)
     height, width = config["image shape"][1:]
     hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
+    one_for_all = f"{sampler(config)}, " if {"sampler", "eta"} & set(config) else ""
     lines = [
         f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
-        f"{config['prior fingerprint'][:12]}, {sampler(config)}, seeds of names; "
+        f"{config['prior fingerprint'][:12]}, {one_for_all}seeds of names; "
         f"{hardware}, torch {config['torch']}."
     ]
     any_distance = next((d for summary in summaries for d in summary.distances.values()), None)
     if any_distance is not None and not any_distance.reliable:
-        lines.append(f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a row only.")
+        lines.append(
+            f"{any_distance.name} of fewer than 2,048 pictures is unreliable: compare within a task only."
+        )
     lines += [f"{note}." for note in finished.notes]
     for summary in summaries:
         for line in summary.failed.values():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from rich.progress import (
 )
 
 from benchmarks.engine.campaign import Measurer, Piece, S, T, carry_out, check_sizes, here, jobs
+from benchmarks.engine.case import Case
 from benchmarks.engine.chunk import Bench, Chunk, PairMetric
 from benchmarks.engine.methods import Method
 from benchmarks.engine.results import Results
@@ -40,10 +40,11 @@ from benchmarks.metrics.statistics import Statistics
 from restoration.commands.interrupt import Interrupt
 from restoration.errors import OutputError
 from restoration.pictures.sources import Source, find
-from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
+from restoration.priors import EMBEDDED, DiffusionPrior, load_prior, prior_for
 from restoration.priors.library.catalogue import KNOWN
+from restoration.priors.tiled import TILE_BATCH
 from restoration.restorer import DEFAULT
-from restoration.tasks import Task
+from restoration.version import own_version
 from solvers import Spectral, record_of
 
 
@@ -56,6 +57,7 @@ class Options:
     output: Path
     limit: int | None = None
     fit: bool = False
+    size: int | None = None
     batch: int = 32
     device: str = "auto"
     precision: str = "auto"
@@ -67,6 +69,7 @@ class Options:
     posterior: Spectral.Settings = DEFAULT
     shown: int = 6
     distances: bool = True
+    inception: bool = True
     clip: str | None = None
     to_final: bool = False
     argv: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ class Finished:
 def measure_all(
     command: str,
     options: Options,
-    tasks: dict[str, Task],
+    tasks: dict[str, Case],
     trials: tuple[Trial, ...],
     methods: tuple[Method, ...] = (),
     told: Mapping[str, Any] | None = None,
@@ -108,14 +111,18 @@ def measure_all(
         options = _absolute(options)
     sources = _unique(find(options.data))[: options.limit]
     prior = load_prior(options.prior, options.device, options.precision)
+    shape = restored_shape(options, prior)
     if not options.fit:
-        check_sizes(sources, prior.image_shape[1:])
+        check_sizes(sources, shape[1:])
     bench, space, notes = build_bench(options, prior, trials, methods)
     reference = known_reference(options.reference_stats, space)
     config = _config(command, options, bench, told or {})
     results = Results(options.output, config, overwrite=options.overwrite)
-    asked = [replace(task, fit=options.fit) for task in tasks.values()]
-    facts = {task.name: {"sigma": task.sigma or 0.0, "factor": task.factor} for task in asked}
+    asked = [case.fitted(options.fit) for case in tasks.values()]
+    facts = {
+        case.name: {"task": case.title, "sigma": case.task.sigma or 0.0, "factor": case.task.factor}
+        for case in asked
+    }
     todo = jobs(asked, sources, options.batch, results, {"tasks": facts, "notes": notes}, options.argv)
     measurer = _measurer(command, options, bench, config, told or {})
     complete = watched(todo, measurer, results, len(sources) * len(tasks))
@@ -126,20 +133,39 @@ def build_bench(
     options: Options, prior: DiffusionPrior, trials: tuple[Trial, ...], methods: tuple[Method, ...] = ()
 ) -> tuple[Bench, FeatureSpace, tuple[str, ...]]:
     """The metrics that can be had here, their features' space, and a line for each that cannot."""
+    wanted = options.distances and options.inception
     can = available(
-        prior=True, fid_weights=options.fid_weights, lpips_weights=options.lpips_weights, download=True
+        prior=True,
+        fid_weights=options.fid_weights,
+        lpips_weights=options.lpips_weights,
+        download=True,
+        inception=wanted,
     )
-    inception = options.distances and (can["FID"] or options.fid_weights)  # given weights must load, or it ends
+    inception = wanted and (can["FID"] or options.fid_weights)  # given weights must load, or it ends
     features: Features = (
         InceptionFeatures(options.fid_weights, prior.device) if inception else PriorFeatures(prior)
     )
     lpips = LPIPS(options.lpips_weights, prior.device) if can["LPIPS"] or options.lpips_weights else None
-    wanted = ("FID", "LPIPS") if options.distances else ("LPIPS",)
-    notes = tuple(str(can[metric]) for metric in wanted if not can[metric])
+    notes = tuple(str(can[metric]) for metric in ("FID",) * wanted + ("LPIPS",) if not can[metric])
     measured = features if options.distances else None
     to_final, missing = _to_final(options, prior.device) if options.to_final else ({}, ())
-    bench = Bench(prior, trials, options.posterior, measured, lpips, True, options.shown, methods, to_final)
+    whole = prior_for(prior, restored_shape(options, prior), tile_batch=max(options.batch, TILE_BATCH))
+    bench = Bench(whole, trials, options.posterior, measured, lpips, True, options.shown, methods, to_final)
     return bench, features.space, (*notes, *missing)
+
+
+def restored_shape(options: Options, prior: DiffusionPrior) -> tuple[int, int, int]:
+    """(C, H, W) of what is restored: the prior's own, or a square of ``size`` that it describes in tiles.
+
+    Raises:
+        ValueError: a size below the prior's.
+    """
+    if options.size is None:
+        return prior.image_shape
+    least = max(prior.image_shape[1:])
+    if options.size < least:
+        raise ValueError(f"--size must be at least the prior's, {least}: got {options.size}")
+    return (prior.image_shape[0], options.size, options.size)
 
 
 def _to_final(options: Options, device: torch.device) -> tuple[dict[str, PairMetric], tuple[str, ...]]:
@@ -170,7 +196,7 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "prior fingerprint": prior.fingerprint(),
         "precision": options.precision,
         "image shape": list(prior.image_shape),
-        **record_of(bench.posterior),
+        **(record_of(bench.posterior) if bench.trials else {}),
         "runs": [
             [trial.name, list(trial.allocation), list(trial.stops), list(trial.kinds)] for trial in bench.trials
         ],
@@ -182,7 +208,7 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "seeds": "of each picture's name; with the operator's hash beside its rows",
         "device": str(prior.device.type),
         "torch": torch.__version__,
-        "nested-restoration": version("nested-restoration"),
+        "nested-restoration": own_version(),
     }
 
 

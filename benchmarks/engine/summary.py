@@ -62,9 +62,10 @@ class TaskSummary:
         task: its name.
         images: how many were measured.
         failed: a line for each that could not be read, by name.
-        unanswered: how often each method failed, by its own words; methods that did not are not there.
+        unanswered: how often a method failed at a look, by its own words; those that did not are not there.
         means: by look and metric.
-        distances: Fréchet distance to the originals, by look; empty without features.
+        distances: Fréchet distance to the originals, by look; empty without features. Pictures of which a method
+            failed are missing on its side alone.
         kernels: kernel distance to the same, where it was asked for.
         seconds: of solving, an image, by run.
         hardware: on which.
@@ -73,7 +74,7 @@ class TaskSummary:
     task: str
     images: int = 0
     failed: dict[str, str] = field(default_factory=dict)
-    unanswered: dict[str, Counter[str]] = field(default_factory=dict)
+    unanswered: dict[Look, Counter[str]] = field(default_factory=dict)
     means: dict[Look, dict[str, Mean]] = field(default_factory=dict)
     distances: dict[Look, Distance] = field(default_factory=dict)
     kernels: dict[Look, Distance] = field(default_factory=dict)
@@ -102,6 +103,7 @@ def summarise(
     summary = TaskSummary(task)
     seconds: dict[str, list[float]] = defaultdict(list)
     readable: dict[int, list[str]] = {}
+    scored: dict[Look, dict[int, list[str]]] = defaultdict(dict)
     for index, chunk in zip(results.indices(task), results.chunks(task), strict=True):
         summary.failed |= chunk.failed
         if not chunk.readable:
@@ -114,7 +116,9 @@ def summarise(
         columns: dict[tuple[Look, str], list[float]] = defaultdict(list)
         for row in chunk.rows:
             if "failed" in row:
-                summary.unanswered.setdefault(str(row["run"]), Counter())[str(row["failed"])] += 1
+                summary.unanswered.setdefault(look_of(row), Counter())[str(row["failed"])] += 1
+                continue
+            scored[look_of(row)].setdefault(index, []).append(str(row["image"]))
             for metric, value in row.items():
                 if isinstance(value, float):
                     columns[look_of(row), metric].append(value)
@@ -123,17 +127,33 @@ def summarise(
     summary.seconds = {run: math.fsum(spent) / max(summary.images, 1) for run, spent in seconds.items()}
     if summary.failed and not summary.images:
         raise ImageError(f"{task}: no picture could be read, first {next(iter(summary.failed.values()))}")
-    if space is None or summary.images < 2:
-        return summary
+    if space is not None and summary.images > 1:
+        _distances(summary, results, space, reference, readable, scored, kernel=kernel)
+    return summary
+
+
+def _distances(
+    summary: TaskSummary,
+    results: Results,
+    space: FeatureSpace,
+    reference: Statistics | None,
+    readable: Mapping[int, list[str]],
+    scored: Mapping[Look, Mapping[int, list[str]]],
+    *,
+    kernel: bool,
+) -> None:
+    """Put in every look's distances, by names of all readable pictures and of each look's own, by chunk."""
+    task = summary.task
     clean = reference or statistics(results, task, ORIGINAL, readable, space)
     some = sample(results, task, ORIGINAL, readable, space) if kernel else None
     for look in summary.means:
-        ours = statistics(results, task, look.key, readable, space)
+        ours = statistics(results, task, look.key, scored[look], space)
+        if ours.count < 2:
+            continue
         summary.distances[look] = frechet_distance(ours, clean)
         if some is not None:
-            ours_some = sample(results, task, look.key, readable, space)
+            ours_some = sample(results, task, look.key, scored[look], space)
             summary.kernels[look] = kernel_distance(ours_some, some)
-    return summary
 
 
 def originals(results: Results, task: str, space: FeatureSpace) -> Statistics:

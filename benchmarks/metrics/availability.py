@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.metrics import inception, lpips
+from benchmarks.metrics import lpips
 from benchmarks.metrics.errors import MetricError
+from benchmarks.metrics.inception import MODULES as INCEPTION
+from benchmarks.metrics.inception import WEIGHTS as INCEPTION_WEIGHTS
 from benchmarks.metrics.weights import Weights, require
 
 
@@ -30,7 +32,12 @@ class Availability:
 
 
 def available(
-    *, prior: bool, fid_weights: Path | None = None, lpips_weights: Path | None = None, download: bool = False
+    *,
+    prior: bool,
+    fid_weights: Path | None = None,
+    lpips_weights: Path | None = None,
+    download: bool = False,
+    inception: bool = True,
 ) -> dict[str, Availability]:
     """Every metric by name, without importing torch-fidelity or lpips.
 
@@ -39,8 +46,9 @@ def available(
         fid_weights, lpips_weights: files that the user gave.
         download: weights that are neither given nor in torch's cache are fetched into it; where that cannot be,
             it is told within ``weights.PATIENCE`` seconds. Without, nothing touches the network.
+        inception: whether FID and KID are wanted; where not, nothing is fetched for them.
     """
-    fid = _reason(inception.MODULES, inception.WEIGHTS, fid_weights, download)
+    fid = _reason(INCEPTION, INCEPTION_WEIGHTS, fid_weights, download) if inception else "it is not asked for"
     perceptual = _reason(lpips.MODULES, lpips.WEIGHTS, lpips_weights, download)
     reasons = {
         "PSNR": "",

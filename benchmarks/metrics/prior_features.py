@@ -59,6 +59,7 @@ class PriorFeatures:
         if not 1 <= k <= prior.schedule.K:
             raise ValueError(f"k must be from 1 to {prior.schedule.K}: got {k}")
         self.prior, self.k = prior, k
+        self._noise: tuple[object, Tensor] = ((), torch.empty(0))
         dim = prior.network.config.block_out_channels[-1]
         self.space = FeatureSpace("prior", dim, f"mid-block, k = {k}, noise by name, {prior.fingerprint()}")
 
@@ -78,13 +79,21 @@ class PriorFeatures:
             )
         if len(names) != len(images):
             raise ValueError(f"names must be one an image: got {len(names)} for {len(images)}")
-        noise = NoiseSource([_seed(name) for name in names]).normal(images.shape).to(self.prior.device)
+        noise = self._noise_of(names, images.shape)
         alpha_bar = self.prior.schedule.alpha_bar(self.k)
         clean = to_model(to_uint8(images.to(self.prior.device)).float() / 255)
         x_k = math.sqrt(alpha_bar) * clean + math.sqrt(1 - alpha_bar) * noise
         rows, columns = _starts(images.shape[2], height), _starts(images.shape[3], width)
         windows = [x_k[:, :, top : top + height, left : left + width] for top in rows for left in columns]
         return torch.stack([self._bottleneck(window) for window in windows]).mean(dim=0)
+
+    def _noise_of(self, names: Sequence[str], shape: Sequence[int]) -> Tensor:
+        """ε of these pictures, kept for as long as the same are asked for: many methods restore each."""
+        asked = (tuple(names), tuple(shape))
+        if self._noise[0] != asked:
+            drawn = NoiseSource([_seed(name) for name in names]).normal(shape)
+            self._noise = asked, drawn.to(self.prior.device)
+        return self._noise[1]
 
     def _bottleneck(self, x_k: Tensor) -> Tensor:
         """(B, dim): the mid-block's output for (B, C, H, W) of the prior's size, averaged over space."""

@@ -74,8 +74,8 @@ def failures(report: Report) -> Markup:
 def unanswered(summary: TaskSummary) -> list[str]:
     """What methods failed on how many pictures, and why: their means are over the others."""
     return [
-        f"{name} failed on {count} of {summary.images}: {why}"
-        for name, reasons in summary.unanswered.items()
+        f"{look.run} with {look.nfe:,} evaluations failed on {count} of {summary.images}: {why}"
+        for look, reasons in summary.unanswered.items()
         for why, count in reasons.items()
     ]
 

@@ -83,7 +83,8 @@ def _body(report: Report) -> list[Markup]:
         told = "From the first point of a curve to the last, by trapezia; the smaller, the better at any time."
         sections.append(("areas", "What being anytime is worth", joined(element("p", told), enclosed)))
     sections += [(f"task-{i}", s.task, _task(report, s)) for i, s in enumerate(report.summaries)]
-    sections.append(("time", "Time", seconds(report.summaries)))
+    if any(summary.seconds for summary in report.summaries):
+        sections.append(("time", "Time", seconds(report.summaries)))
     if failed:
         told = "They count on neither side of any comparison."
         sections.append(("failed", "Pictures left out", joined(element("p", told), failed)))
@@ -115,7 +116,7 @@ def _lede(report: Report) -> list[Markup]:
     doubtful = next((d for s in report.summaries for d in s.distances.values() if not d.reliable), None)
     if doubtful is not None:
         note = f"{doubtful.name} is of fewer than 2,048 pictures, which makes it unreliable: compare it within a "
-        lines.append(element("p", f"{note}row only.", class_="caution"))
+        lines.append(element("p", f"{note}task only.", class_="caution"))
     if report.space is None:
         lines.append(element("p", "No features were stored: there is no Fréchet distance.", class_="caution"))
     if config.get("lpips") is False:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ KNOWN = (
     Metric("mse_to_final", "MSE to the run's own final picture", "lower", 3, significant=True),
     Metric("clip_to_final", "CLIP image score to the run's own final picture", "higher", 2),
     Metric("dreamsim_to_final", "DreamSim to the run's own final picture", "lower", 3),
+    Metric("seconds", "Seconds a picture", "lower", 3, significant=True, log=True),
     Metric("lpips_to_final", "LPIPS to the run's own final picture", "lower", 3, significant=True),
 )
 """Metrics whose meaning is known; others are shown under their own names, without a best."""
@@ -93,7 +95,8 @@ def read(folder: Path) -> Report:
         OutputError: it is no results folder, is empty, or damaged. MetricError: its reference is.
     """
     results = Results.open(folder)
-    tasks = sorted(results.tasks(), key=_task_rank)
+    asked = list(results.asked().get("tasks", {}))
+    tasks = sorted(results.tasks(), key=lambda task: _task_rank(task, asked))
     if not tasks:
         raise OutputError(f"{folder} holds no measured pictures yet; run its command again to go on")
     try:
@@ -105,10 +108,14 @@ def read(folder: Path) -> Report:
     return Report(results, space, summaries, results.argv())
 
 
-def _task_rank(task: str) -> tuple[int, str]:
-    """The paper's tasks in its order, then others."""
+def _task_rank(task: str, asked: Sequence[str]) -> tuple[int, int, str]:
+    """As the newest command asked for them; others, and all where it is not stored, in the paper's order."""
     known = list(paper.TASKS)
-    return (known.index(task) if task in known else len(known), task)
+    return (
+        asked.index(task) if task in asked else len(asked),
+        known.index(task) if task in known else len(known),
+        task,
+    )
 
 
 def _reference(file: Path) -> Statistics | None:

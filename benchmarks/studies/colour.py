@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.engine.case import Case
 from benchmarks.engine.chunk import problem_of, seed_of
 from benchmarks.engine.trials import Look, Trial, follow, nested_trial
 from benchmarks.metrics.psnr import psnr
@@ -89,7 +90,7 @@ def main(
     network, console = load_prior(prior, device, precision), Console(soft_wrap=True, highlight=False)
     solved = network if share == 1 else Blend(network, load_prior(other, device, precision), share)
     task, sources = Task("colorize", simulate=True, fit=True), find(tuple(data))[:limit]
-    problems = [problem_of(task, source, network.image_shape) for source in sources]
+    problems = [problem_of(Case(task), source, network.image_shape) for source in sources]
     measurement = Measurement.stack(problem.measurement for problem in problems)
     clean = torch.stack([problem.original for problem in problems if problem.original is not None])
     seeds = [seed_of(source.name) for source in sources]

@@ -1,4 +1,5 @@
-"""One DDRM step of ours against the same step on flattened, sorted vectors, and the memory of a run.
+"""One DDRM step of ours against the same step on flattened, sorted vectors, the memory of a run, and every
+sampler's step beside a pass of the network.
 
 ``python -m benchmarks.studies.ddrm_step`` exits 1 where the promise in its last line does not hold. The prior is
 free, its x̂₀ (and for the baseline its ε) given: what is timed is all that DDRM adds to the network. Beside other
@@ -29,8 +30,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.studies import sampler_step
 from benchmarks.studies.flattened_ddrm import FlatDDRM
 from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
+from restoration.priors import load_prior
 from restoration.restorer import synchronise
 from solvers import DDRM, NoiseSchedule, NoiseSource
 from solvers.units import to_model
@@ -261,8 +264,9 @@ def main(
     batch: Annotated[int, typer.Option(min=1, help="Images at once.")] = 2,
     repeats: Annotated[int, typer.Option(min=2, max=900, help="Timed steps of each formulation.")] = 30,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    prior: Annotated[str, typer.Option(help="Whose pass the samplers' steps are set against.")] = "faces-64",
 ) -> None:
-    """Compare one DDRM step with the flattened formulation; exits 1 where it is not as fast as promised."""
+    """Compare DDRM's step with its flattened formulation and other samplers'; exits 1 if a promise is broken."""
     if size % 16:
         raise typer.BadParameter(f"must be a multiple of 16: got {size}", param_hint="--size")
     try:
@@ -279,10 +283,20 @@ def main(
     for case in cases:
         case.time(repeats)
     console.print(report(cases, place))
-    if broken := broken_promises(cases):
+    network = load_prior(prior, device)
+    overheads = []
+    for case in make_cases(network.image_shape[-1], batch, place):
+        name = f"{case.name}, {case.measurement.sigma:g}"
+        given = (name, network, case.measurement, case.prior.x0, repeats, clocked)
+        overheads += [sampler_step.measured(*given)]
+    console.print(sampler_step.report(overheads, network, batch))
+    if broken := [*broken_promises(cases), *sampler_step.broken_promises(overheads)]:
         console.print(f"The promise does not hold: {'; '.join(broken)}.")
         raise typer.Exit(1)
-    console.print(f"The promise holds: SR16 at least {FASTER:g} times faster, none slower, constant memory.")
+    console.print(
+        f"The promise holds: SR16 at least {FASTER:g} times faster, none slower, constant memory, no sampler's "
+        f"step more than {sampler_step.MOST:g} times DDRM's."
+    )
 
 
 if __name__ == "__main__":

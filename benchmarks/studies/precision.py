@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.engine.case import Case
 from benchmarks.engine.chunk import problem_of
 from benchmarks.engine.paper import TASKS
 from benchmarks.metrics.psnr import psnr
@@ -27,7 +28,7 @@ from restoration.tasks import Task
 
 def measured(task: Task, sources: list[Source], shape: tuple[int, int, int]) -> Measurement:
     """Simulated measurements of the pictures as one batch, each seeded by its name."""
-    return Measurement.stack(problem_of(task, source, shape).measurement for source in sources)
+    return Measurement.stack(problem_of(Case(task), source, shape).measurement for source in sources)
 
 
 def results(

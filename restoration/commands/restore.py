@@ -27,9 +27,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from restoration.version import own_version
 
-        typer.echo(f"nested-restoration {version('nested-restoration')}")
+        typer.echo(f"nested-restoration {own_version()}")
         raise typer.Exit
 
 

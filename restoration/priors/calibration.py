@@ -84,7 +84,7 @@ class Calibration:
 
 def key_of(record: Mapping[str, Any]) -> str:
     """One text for a sampler and its settings, as :func:`solvers.record_of` records them."""
-    return json.dumps(record, sort_keys=True)
+    return json.dumps(dict(record), sort_keys=True)
 
 
 def _changes(tasks: Mapping[str, Any]) -> dict[str, Change]:

@@ -62,6 +62,8 @@ class TiledPrior:
         self.image_shape: Shape = (shape[0], shape[1], shape[2])
         self.overlap, self.tile_batch = check_tiling(prior, overlap, tile_batch), tile_batch
         self.shift = shift
+        if hasattr(prior, "denoise_at"):  # else this one, too, answers at whole levels only
+            self.denoise_at = self._denoise_at
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -99,6 +101,27 @@ class TiledPrior:
     def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
         """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k, or (B,) levels; a function of them alone."""
         return evaluate(self, Question(x_k, k), lambda: None)
+
+    def _denoise_at(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """x̂₀ (B, C, H, W) from x = x₀ + σ ε with any noise, and with gradients, as the prior's own ``denoise_at``.
+
+        Args:
+            x: variance exploding, on the [-1, 1] scale.
+            sigma: (B,), above 0, on the [-1, 1] scale; with ``shift`` one for all.
+        """
+        at = self.prior.denoise_at  # type: ignore[attr-defined]
+        _, height, width = self.prior.image_shape
+        k = int(self.schedule.level(sigma[:1]).round())
+        blended = _blended(self, k, height, width, x.device)
+        places = [(b, top, left) for b in range(len(x)) for top, left in blended]
+        x0 = torch.zeros_like(x)
+        for first in range(0, len(places), self.tile_batch):
+            some = places[first : first + self.tile_batch]
+            windows = torch.stack([_window(x[b], top, left, height, width) for b, top, left in some])
+            answers = at(windows, sigma[[b for b, _, _ in some]])
+            for (b, top, left), answer in zip(some, answers, strict=True):
+                _window(x0[b], top, left, height, width).add_(blended[top, left] * answer)
+        return x0
 
     def split(self, question: Question) -> Windows:
         """One question as questions of the prior's own size, to be answered in any order and put together.

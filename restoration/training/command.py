@@ -27,6 +27,7 @@ from restoration.training.pictures import Form, Pictures
 from restoration.training.publish import draw_samples, publish
 from restoration.training.recipe import Recipe
 from restoration.training.trainer import Trainer
+from restoration.version import own_version
 from solvers import NoiseSchedule
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
@@ -184,7 +185,10 @@ class TrainingRun:
             gamma=options.gamma,
             precision=self.accelerator.mixed_precision.replace("no", "fp32"),
             hardware=hardware(self.accelerator.device, self.accelerator.num_processes),
-            versions={name: version(name) for name in ("nested-restoration", "torch", "diffusers", "accelerate")},
+            versions={
+                "nested-restoration": own_version(),
+                **{name: version(name) for name in ("torch", "diffusers", "accelerate")},
+            },
             loss=sum(recent) / len(recent),
         )
 

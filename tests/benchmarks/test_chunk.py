@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.engine.case import Case
 from benchmarks.engine.chunk import ORIGINAL, Bench, Chunk, measure, problem_of, seed_of
 from benchmarks.engine.trials import nested_trial, plain_trial
 from benchmarks.metrics.pixels import to_uint8
@@ -20,7 +21,7 @@ from restoration.tasks import Task
 from solvers import DDRM
 
 TRIALS = (nested_trial((2, 1), (1, 3)), plain_trial(2, (2,)))
-INPAINT, DENOISE = Task("inpaint", simulate=True), Task("denoise", sigma=0.5, simulate=True)
+INPAINT, DENOISE = Case(Task("inpaint", simulate=True)), Case(Task("denoise", sigma=0.5, simulate=True))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def scores(chunk: Chunk) -> dict[tuple[str, str, int], float]:
 
 @pytest.mark.parametrize("task", [INPAINT, DENOISE], ids=["masks", "noise"])
 def test_a_picture_is_measured_alike_in_any_batch_and_order(
-    bench: Bench, sources: list[Source], task: Task
+    bench: Bench, sources: list[Source], task: Case
 ) -> None:
     together = measure(bench, task, sources, 0)
     backwards = measure(bench, task, sources[::-1], 0)
@@ -65,11 +66,11 @@ def test_what_is_measured_is_what_restorer_restores_of_the_same_measurement_seed
     task = Task(name, 0.5 if sigma is None and name == "denoise" else sigma, simulate=True)
     stops, posterior = (1, 2, 4), DDRM.Settings(0.6, 0.9)
     trial = nested_trial((2, 2), stops, ("drawn",))  # before the first end, what Restorer shows
-    chunk = measure(Bench(bench.prior, (trial,), posterior, shown=2), task, sources[:2], 0)
+    chunk = measure(Bench(bench.prior, (trial,), posterior, shown=2), Case(task), sources[:2], 0)
     measured = scores(chunk)
     restorer = Restorer(bench.prior, posterior)
     for i, source in enumerate(sources[:2]):
-        problem = problem_of(task, source, bench.prior.image_shape)
+        problem = problem_of(Case(task), source, bench.prior.image_shape)
         assert problem.original is not None
         assert problem.measurement.sigma == (task.sigma or 0)
         for nfe in stops:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from benchmarks.metrics.statistics import Statistics
 from benchmarks.studies.kills import write_pictures
-from restoration.priors.calibration import Calibration
-from solvers import SAMPLERS, NoiseSource, Spectral
+from restoration.priors.calibration import Calibration, key_of
+from restoration.restorer import DEFAULT
+from solvers import DDRM, FIRE, SAMPLERS, NoiseSource, Spectral, record_of
 
 QUICK = (
     "--prior",
@@ -204,12 +205,14 @@ def test_anytime_measures_any_sampler_that_has_a_name(folder: Path, bench, monke
     assert "--sampler must be ddrm or fire or halving: got 'doubling'" in err
 
 
-def test_anytime_takes_ddrm_with_its_papers_settings_unless_told_otherwise(folder: Path, bench) -> None:
+def test_anytime_takes_the_default_sampler_or_ddrm_with_its_settings(folder: Path, bench) -> None:
     asked = (*ANYTIME, "--data", "pictures", "--limit", "1")
-    for more, eta, eta_b in (((), 0.85, 1.0), (("--eta", "0.5", "--overwrite"), 0.5, 1.0)):
-        assert bench(*asked, *more)[0] == 0
-        config = json.loads(Path("r/config.json").read_text())
-        assert (config["sampler"], config["eta"], config["eta_b"]) == ("ddrm", eta, eta_b)
+    assert bench(*asked)[0] == 0
+    assert record_of(DEFAULT).items() <= json.loads(Path("r/config.json").read_text()).items()
+    for more, eta in ((("--sampler", "ddrm"), 0.85), (("--eta", "0.5"), 0.5)):
+        assert bench(*asked, *more, "--overwrite")[0] == 0
+        wanted = record_of(DDRM.Settings(eta=eta, eta_b=1.0))
+        assert wanted.items() <= json.loads(Path("r/config.json").read_text()).items()
 
 
 def test_anytime_of_one_picture_has_curves_and_no_area(folder: Path, bench) -> None:
@@ -242,7 +245,17 @@ def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(fo
     assert "CLIP image score: not available" in out
     change = Calibration.load(folder)
     assert change is not None
-    assert change.tasks["sr4"].complete[-1] == (1.0, 0.0)
+    (tasks,) = change.samplers.values()
+    assert tasks["sr4"].complete[-1] == (1.0, 0.0)
+    fire = ("--sampler", "fire", "--aim", "faithful", "--grid", "power")
+    code, _, err = bench("consistency", *asked, *fire)
+    assert (code, err.count("\n"), "grid: 'log' there, 'power' asked for" in err) == (2, 1, True), err
+    code, out, err = bench("consistency", *asked, *fire, "--overwrite", "--calibrate", "calibration.json")
+    assert (code, "fire, grid power, aim faithful" in out) == (0, True), err
+    change = Calibration.load(folder)
+    assert change is not None
+    wanted = FIRE.Settings(), FIRE.Settings("faithful", grid="power")  # beside what was measured before
+    assert list(change.samplers) == [key_of(record_of(settings)) for settings in wanted]
     code, _, err = bench("consistency", *asked, "--clip", "nowhere", "--overwrite")
     assert (code, err.count("\n")) == (2, 1), err
 

@@ -14,7 +14,7 @@ from restoration.errors import PriorError
 from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.calibration import FILE, Calibration, key_of
 from restoration.restorer import DEFAULT
-from solvers import record_of
+from solvers import DDRM, FIRE, record_of
 
 SHAPE = (3, 16, 16)
 HALF = torch.arange(16 * 16).reshape(16, 16) % 2 == 0
@@ -43,6 +43,22 @@ def test_it_is_interpolated_between_what_was_measured(calibration: Calibration) 
     assert change.at(65, 100, 50, complete=True) == pytest.approx(0.03)
     assert change.at(100, 100, 50, complete=True) == 0
     assert change.at(25, 100, 50, complete=False) == pytest.approx(0.15)
+
+
+def test_it_holds_for_the_sampler_that_it_was_measured_with(tmp_path: Path, calibration: Calibration) -> None:
+    measurement = _measurement(Denoising(SHAPE), 0.5)
+    assert calibration.change(measurement, FIRE.Settings("natural")) is None
+    assert calibration.change(measurement, DDRM.Settings(eta=0.5)) is None
+    faithful = FIRE.Settings("faithful")
+    assert calibration.change(measurement, faithful) is not None
+    (tmp_path / FILE).write_text(json.dumps({"tasks": TASKS}))  # a file that tells none is of DDRM's defaults
+    found = Calibration.load(tmp_path)
+    assert found is not None
+    assert found.change(measurement, DDRM.Settings()) is not None
+    assert found.change(measurement, faithful) is None
+    (tmp_path / FILE).write_text(json.dumps({"samplers": [{"sampler": "fire", "tasks": TASKS}]}))
+    with pytest.raises(PriorError, match="is no calibration"):
+        Calibration.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 import degradations
 import restoration
+from restoration.version import own_version
 from solvers import SAMPLERS
 
 
@@ -53,3 +55,11 @@ def test_a_folder_that_shadows_a_sibling_is_named(tmp_path: Path) -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError")
     assert str(tmp_path / "solvers") in last
+
+
+def test_a_package_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("restoration.version.version", absent)
+    assert own_version() == "not installed"

@@ -245,3 +245,20 @@ def test_tiles_count_as_one_evaluation() -> None:
 def test_wrong_arguments_are_named(shape: tuple[int, ...], given: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TiledPrior(Network(), shape, **given)
+
+
+def test_any_noise_is_denoised_as_at_its_own_level_and_with_gradients() -> None:
+    prior = GaussianPrior(torch.zeros(1, 4, 4), torch.eye(16))
+    tiles = TiledPrior(prior, (1, 6, 7), 2, tile_batch=3)
+    x, schedule = noise(2, 1, 6, 7).requires_grad_(), prior.schedule
+    sigma = torch.tensor([schedule.sigma(300), schedule.sigma(700)])
+    x0 = tiles.denoise_at(x, sigma)
+    signal = schedule.alpha_bar((300, 700)).sqrt().float().reshape(-1, 1, 1, 1)
+    at_levels = tiles.denoise(signal * x.detach(), torch.tensor([300, 700]))
+    torch.testing.assert_close(x0.detach(), at_levels, atol=1e-6, rtol=1e-5)  # float32 rounding
+    (gradient,) = torch.autograd.grad(x0.sum(), x)
+    # pixels are independent under this prior: each is shrunk by 1/(1 + σ²)
+    torch.testing.assert_close(
+        gradient, (1 / (1 + sigma**2)).reshape(-1, 1, 1, 1).expand_as(x), atol=1e-6, rtol=1e-5
+    )
+    assert not hasattr(TiledPrior(Network(), (3, 9, 9)), "denoise_at")  # nor has its prior

@@ -24,9 +24,9 @@ from restoration.plugins.deepinv.denoisers import (
 from restoration.plugins.deepinv.noise import sigma_of
 from restoration.plugins.deepinv.operators import from_physics, refuse_undecomposable
 from restoration.restorer import Preview, Restorer, resolve_seeds
-from solvers import Prior, Spectral, posteriors
+from solvers import Prior, Spectral, posteriors, settings_of
 
-Settings = posteriors.DDRM.Settings
+Posterior = Spectral.Settings | type[Spectral] | str | None
 
 Seed = int | Sequence[int] | None
 Callback = Callable[[int, Tensor], bool | None]
@@ -159,17 +159,28 @@ class _Sampler(Reconstructor):  # type: ignore[misc]  # deepinv is untyped
         return kept
 
 
+def _settings(posterior: Posterior, eta: float | None, eta_b: float | None) -> Spectral.Settings:
+    """The sampler that was asked for, DDRM where none was, with what is given of η and η_b."""
+    settings = settings_of(posteriors.DDRM if posterior is None else posterior)
+    given = {"eta": eta, "eta_b": eta_b}
+    return settings.replaced({name: value for name, value in given.items() if value is not None})
+
+
 class NestedDDRM(_Sampler):
-    """Nested Diffusion around DDRM: previews that are samples after every outer step.
+    """Nested Diffusion around DDRM or another sampler of ours: previews after every outer step.
 
     Args:
         denoiser: a prior of ours, or a deepinv denoiser on the [0, 1] scale.
         outer_steps, inner_steps: outer steps, and network evaluations in each.
         allocation: evaluations of every outer step in their place, e.g. (16, 8, 6).
-        eta, eta_b: DDRM's, 0 … 1.
+        posterior: the inner sampler's settings, class or name, e.g. ``FIRE.Settings("natural")``; None is DDRM.
+        eta, eta_b: of the sampler's settings, 0 … 1, where they are to differ; for samplers that have them.
         image_shape: (C, H, W) of a denoiser's images; None means those of ``physics.A_adjoint``.
         sigma_range: σ that a denoiser was trained for, as in :func:`from_denoiser`.
         seed: of calls that give none, e.g. ``deepinv.test``'s, each batch alike; None draws theirs.
+
+    Raises:
+        TypeError, ValueError: no sampler, or settings that it does not have; no denoiser, or no range of σ for it.
 
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithm 3.
     """
@@ -180,26 +191,28 @@ class NestedDDRM(_Sampler):
         outer_steps: int = 3,
         inner_steps: int = 10,
         allocation: Sequence[int] | None = None,
-        eta: float = Settings.eta,
-        eta_b: float = Settings.eta_b,
+        eta: float | None = None,
+        eta_b: float | None = None,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
         seed: int | None = None,
+        posterior: Posterior = None,
     ) -> None:
         steps = uniform(outer_steps, inner_steps) if allocation is None else allocation
-        super().__init__(denoiser, steps, Settings(eta, eta_b), image_shape, sigma_range, seed)
+        settings = _settings(posterior, eta, eta_b)
+        super().__init__(denoiser, steps, settings, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return preview.complete
 
 
 class DDRM(_Sampler):
-    """One plain DDRM run.
+    """One plain run of DDRM, or of another sampler of ours.
 
     Args:
         denoiser: a prior of ours, or a deepinv denoiser on the [0, 1] scale.
         steps: network evaluations.
-        eta, eta_b, image_shape, sigma_range, seed: as in :class:`NestedDDRM`.
+        posterior, eta, eta_b, image_shape, sigma_range, seed: as in :class:`NestedDDRM`.
 
     Source: Kawar et al., *Denoising Diffusion Restoration Models*, 2022.
     """
@@ -208,13 +221,15 @@ class DDRM(_Sampler):
         self,
         denoiser: Prior | torch.nn.Module,
         steps: int = 30,
-        eta: float = Settings.eta,
-        eta_b: float = Settings.eta_b,
+        eta: float | None = None,
+        eta_b: float | None = None,
         image_shape: Sequence[int] | None = None,
         sigma_range: tuple[float, float] | None = None,
         seed: int | None = None,
+        posterior: Posterior = None,
     ) -> None:
-        super().__init__(denoiser, uniform(1, steps), Settings(eta, eta_b), image_shape, sigma_range, seed)
+        settings = _settings(posterior, eta, eta_b)
+        super().__init__(denoiser, uniform(1, steps), settings, image_shape, sigma_range, seed)
 
     def _shows(self, preview: Preview) -> bool:
         return True

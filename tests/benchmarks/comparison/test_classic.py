@@ -16,7 +16,7 @@ RAMP = (torch.linspace(0, 1, 16).expand(SHAPE)[None] * torch.tensor([1.0, 0.5, 0
 
 
 def restored(measurement: Measurement) -> torch.Tensor:
-    return Classic().restore(PRIOR, measurement, 0)  # type: ignore[arg-type]
+    return next(Classic().restore(PRIOR, measurement, range(len(measurement))))
 
 
 def test_enlarging_keeps_what_was_measured_and_is_smooth() -> None:
@@ -36,14 +36,24 @@ def test_inpainting_continues_a_ramp() -> None:
     torch.testing.assert_close(x, RAMP, atol=1e-4, rtol=0)  # a ramp is biharmonic: the solver's rounding
 
 
+def test_a_batch_with_a_mask_for_each_is_filled_as_each_alone_is() -> None:
+    masks = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) < 0.5
+    operator = Inpainting(SHAPE, masks)
+    both = Measurement(operator(RAMP.expand(2, -1, -1, -1)), operator, 0.0)
+    alone = torch.cat([restored(both.take(i)) for i in range(2)])
+    assert restored(both).equal(alone)
+
+
 def test_anything_else_is_the_pseudo_inverse() -> None:
     operator = Colorization(SHAPE)
     y = operator(RAMP)
     assert restored(Measurement(y, operator, 0.0)).equal(operator.pinv(y))
 
 
-def test_denoising_is_bm3d() -> None:
+def test_denoising_is_bm3d_of_a_batch_as_of_each_picture() -> None:
     pytest.importorskip("bm3d")
-    measurement = simulate(RAMP, Denoising(SHAPE), 0.1, noise=NoiseSource([0]))
-    error, before = ((x - RAMP).square().mean() for x in (restored(measurement), measurement.y))
+    both = simulate(RAMP.expand(2, -1, -1, -1), Denoising(SHAPE), 0.1, noise=NoiseSource([0, 1]))
+    together = restored(both)
+    error, before = ((x - RAMP).square().mean() for x in (together, both.y))
     assert float(error) < 0.2 * float(before)
+    assert restored(both.take(1)).equal(together[1:])  # in this process as in another

@@ -6,24 +6,27 @@ import json
 import math
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
-from diffusers import UNet2DModel
 
 pytest.importorskip("deepinv")
 
 from benchmarks.commands import compare
-from benchmarks.comparison import unconditional
-from benchmarks.comparison.deepinv_samplers import require_deepinv
+from benchmarks.comparison import classic, unconditional
+from benchmarks.comparison.deepinv_samplers import DeepinvDDRM, require_deepinv
+from benchmarks.engine.attempt import attempt
 from benchmarks.engine.chunk import seed_of
-from benchmarks.engine.methods import OneEvaluation, Ours, PseudoInverse, attempt
+from benchmarks.engine.methods import Method, OneEvaluation, Ours, PseudoInverse
 from benchmarks.studies.kills import SIZE, write_pictures
-from degradations import Denoising, Inpainting, Measurement
+from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
+from solvers import NoiseSource, Prior
 
 SHAPE = (3, SIZE, SIZE)
 QUICK = ("--prior", "tiny", "--device", "cpu", "--batch", "1", "--tasks", "inpaint", "--nfe", "4", "--outer", "2")
@@ -54,34 +57,42 @@ def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: P
     assert code == 0, err
     assert torch.equal(torch.get_rng_state(), before)
     assert out == Path("r/compare.md").read_text()
-    assert "| inpaint, σ = 0.05 | evaluations | PSNR ↑ dB | SSIM ↑ | s a picture | failed |" in out
-    spent = {"A⁺y": 0, "one evaluation": 1, "DDRM": 4, "nested DDRM": 4, "deepinv DDRM": 4, "deepinv DiffPIR": 4}
-    for name, nfe in spent.items():
-        assert re.search(rf"^\| {re.escape(name)} \| {nfe} \| [\d.]+ \| [-\d.]+ \| [\d.]+ \| 0 \|$", out, re.M), (
-            name
-        )
+    assert "| inpaint, σ = 0.05 | evaluations | PSNR ↑ dB | SSIM ↑ | FD-prior ↓ | s a picture | failed |" in out
+    spent = [("A⁺y", 0), ("DDRM", 4), ("nested DDRM", 2), ("nested DDRM", 4)]
+    spent += [("deepinv DDRM", 4), ("deepinv DiffPIR", 4)]
+    for name, nfe in spent:
+        cells = rf"^\| {re.escape(name)} \| {nfe} \| [\d.]+ \| [-\d.]+ \| — \| [-e\d.]+ \| 0 \|$"
+        assert re.search(cells, out, re.M), name  # of one picture there is no distance
+    assert "| one evaluation |" not in out  # it is for denoising
     # 0.4.1's DPS ends with one evaluation more
     assert re.search(r"^\| deepinv DPS \| [45] \| [\d.]+ \|", out, re.M)
-    assert f"deepinv {require_deepinv()}; every picture by itself" in out
-    assert "- deepinv DDRM: sigmas = np.linspace(1, 0, 4), eta 0.85, etab 1.0, GaussianNoise(σ)." in out
+    assert f"deepinv {require_deepinv()}; batches of 1" in out
+    assert "- deepinv DDRM: sigmas = np.linspace(1, 0, evaluations), eta 0.85, etab 1.0, GaussianNoise(σ)." in out
     assert "| nothing measured, 4 evaluations | mean |" in out
     assert "LPIPS: not available" in out
     assert "FID" not in out
 
-    first = Path("r/inpaint/00000.json").read_bytes()
+    first = Path("r/inpaint-0.05/00000.json").read_bytes()
     code, out, err = bench("compare", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, "1 of 2 restorations are there already" in err) == (0, True)
     assert "2 pictures of pictures" in out
-    assert Path("r/inpaint/00000.json").read_bytes() == first
+    assert Path("r/inpaint-0.05/00000.json").read_bytes() == first
+    told = json.loads(Path("r/compare.json").read_text())
+    assert [(row["method"], row["evaluations"]) for row in told][:4] == spent[:4]
+    assert all(row["FD-prior"] > 0 and row["seconds"] > 0 and row["pictures"] == 2 for row in told)
+    cells = rf"^\| DDRM \| 4 \| .* \| {told[1]['FD-prior']:.3g} \| {told[1]['seconds']:.3g} \| 0 \|$"
+    assert re.search(cells, out, re.M)
     code, again, _ = bench("compare", "--data", "pictures", *QUICK, "-o", "r")
     assert (code, again) == (0, out)  # times too: nothing was measured again
 
-    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--sigma", "0.1", "-o", "r")
-    assert (code, err.count("\n"), "sigma: 0.05 there, 0.1 asked for" in err) == (2, 1, True)
+    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--outer", "1", "-o", "r")
+    assert (code, err.count("\n"), "methods: " in err) == (2, 1, True)
 
     assert bench("report", "r")[0] == 0
     page = Path("r/report.html").read_text()
     assert "deepinv DiffPIR" in page
+    assert "FD-prior" in page
+    assert "Seconds a picture" in page
     argv = ["restore-bench", "compare", "--data", "pictures", *QUICK, "-o", "r"]  # not the refused one's
     assert json.loads(Path("r/asked.json").read_text())["argv"] == argv
     assert "--nfe 4 \\\n    --outer 2 \\\n    -o r" in page
@@ -90,120 +101,117 @@ def test_every_method_has_a_row_with_the_evaluations_that_were_counted(folder: P
 def test_a_row_is_what_the_restorer_gives(folder: Path, prior: DiffusionPrior) -> None:
     measurement, seed = measured(), seed_of("00.png")
     for allocation in ((4,), (2, 2)):
-        done = attempt(Ours("ours", allocation), prior, measurement, seed)
-        assert (done.nfe, done.failed) == (4, "")
-        same = Restorer(prior).restore(measurement, allocation=allocation, seeds=[seed])
-        assert done.image is not None
-        torch.testing.assert_close(done.image.clamp(0, 1), same.image, rtol=0, atol=0)
+        answers = attempt(Ours("ours", allocation), prior, measurement, [seed])
+        assert [answer.nfe for answer in answers] == ([4] if allocation == (4,) else [2, 4])
+        for answer in answers:
+            same = Restorer(prior).restore(measurement, allocation=allocation, seeds=[seed], max_nfe=answer.nfe)
+            assert answer.failed == ("",)
+            torch.testing.assert_close(answer.images.clamp(0, 1), same.image, rtol=0, atol=0)
 
 
 @dataclass(frozen=True)
-class Broken:
+class Broken(Method):
     """A sampler of another package that answers NaN, or not at all."""
 
     what: str = "nan"
     name: str = "broken"
     settings: str = "none"
-    foreign: bool = True
+    allocation: tuple[int, ...] = (0,)
+    foreign: ClassVar[bool] = True
 
-    def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> torch.Tensor:
+    def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[torch.Tensor]:
         if self.what == "shape":
-            return measurement.y[:, :1]
-        if self.what == "raise":
+            yield measurement.y[:, :1]
+            return
+        if self.what == "raise" or (self.what == "one" and seed_of("01.png") in seeds):
             raise RuntimeError("it does not fit\nand more")
-        picture = torch.rand_like(measurement.y)  # of the global generator
-        if self.what == "nan" or (self.what == "some" and seed == seed_of("01.png")):
-            picture[..., : SIZE // 2] = math.nan
-        return picture
-
-
-def test_a_foreign_sampler_that_fails_is_a_row(folder: Path, bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for what in ("raise", "some", "shape"):
-        monkeypatch.setitem(compare.MAKERS, what, lambda _, what=what: Broken(what, what))
-    methods = ("--methods", "raise,some,shape,pinv")
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, *methods, "-o", "r")
-    assert code == 0, err
-    assert re.search(r"^\| raise \| — \| — \| — \| [\d.]+ \| 2 of 2 \|$", out, re.M)
-    assert "raise failed on 2 of 2: RuntimeError: it does not fit." in out
-    assert re.search(r"^\| some \| 0 \| [\d.]+ \| [-\d.]+ \| [\d.]+ \| 1 of 2 \|$", out, re.M)
-    assert "some failed on 1 of 2: 50% of the answer is NaN or infinite." in out
-    assert f"shape failed on 2 of 2: the answer has shape (1, 1, {SIZE}, {SIZE})." in out
-    assert re.search(r"^\| A⁺y \| 0 \| [\d.]+ ± [\d.]+ \|.* 0 \|$", out, re.M)
-    rows = json.loads(Path("r/inpaint/00001.json").read_text())["rows"]
-    assert [row["run"] for row in rows if "failed" in row] == ["raise", "some", "shape"]
-    assert bench("report", "r")[0] == 0
-    page = Path("r/report.html").read_text(encoding="utf-8")
-    assert "raise failed on 2 of 2: RuntimeError: it does not fit." in page
-    assert "some failed on 1 of 2: 50% of the answer is NaN or infinite." in page
+        pictures = torch.rand_like(measurement.y)  # of the global generator
+        for picture, seed in zip(pictures, seeds, strict=True):
+            if self.what == "nan" or (self.what == "some" and seed == seed_of("01.png")):
+                picture[..., : SIZE // 2] = math.nan
+        yield pictures
 
 
 @dataclass(frozen=True)
-class Late:
-    """A sampler of another package that does not get as far with one picture as with another."""
+class BrokenOfOurs(Broken):
+    foreign: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("batch", ["1", "2"])
+def test_a_foreign_sampler_that_fails_is_a_row(
+    folder: Path, bench, monkeypatch: pytest.MonkeyPatch, batch: str
+) -> None:
+    for what in ("raise", "some", "one", "shape"):
+        monkeypatch.setitem(compare.MAKERS, what, lambda _, what=what: (Broken(what, what),))
+    methods = ("--methods", "raise,some,one,shape,pinv", "--batch", batch)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, *methods, "-o", "r")
+    assert code == 0, err
+    assert re.search(r"^\| raise \| 0 \| — \| — \| — \| — \| 2 of 2 \|$", out, re.M)
+    assert "raise with 0 evaluations failed on 2 of 2: RuntimeError: it does not fit." in out
+    for name in ("some", "one"):  # scored on the other picture alone, of which there is no distance
+        assert re.search(rf"^\| {name} \| 0 \| [\d.]+ \| [-\d.]+ \| — \| [-e\d.]+ \| 1 of 2 \|$", out, re.M)
+    why = "some with 0 evaluations failed on 1 of 2: 50% of the answer is NaN or infinite"
+    assert why in out
+    assert f"shape with 0 evaluations failed on 2 of 2: the answer has shape (1, {SIZE}, {SIZE})." in out
+    assert re.search(r"^\| A⁺y \| 0 \| [\d.]+ ± [\d.]+ \|.* \| [\d.]+ \| [-e\d.]+ \| 0 \|$", out, re.M)
+    assert bench("report", "r")[0] == 0
+    page = Path("r/report.html").read_text(encoding="utf-8")
+    assert "raise with 0 evaluations failed on 2 of 2: RuntimeError: it does not fit." in page
+    assert why in page
+
+
+@dataclass(frozen=True)
+class Late(Broken):
+    """A sampler of another package that does not do as many evaluations as it says."""
 
     name: str = "late"
-    settings: str = "none"
-    foreign: bool = True
+    allocation: tuple[int, ...] = (2,)
 
-    def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> torch.Tensor:
-        if seed == seed_of("00.png"):
-            raise RuntimeError("it does not fit")
-        return prior.denoise(measurement.y, 1)
+    def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[torch.Tensor]:
+        yield prior.denoise(measurement.y, 1)
 
 
-def test_a_report_shows_a_sampler_that_got_further_with_some_pictures(
-    folder: Path, bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(compare.MAKERS, "late", lambda _: Late())
-    code, _, err = bench("compare", "--data", "pictures", *QUICK, "--methods", "late", "-o", "r")
-    assert code == 0, err
-    assert bench("report", "r")[0] == 0
-    assert "late failed on 1 of 2: RuntimeError: it does not fit." in Path("r/report.html").read_text("utf-8")
+def test_evaluations_are_counted_whoever_asks(prior: DiffusionPrior) -> None:
+    (answer,) = attempt(Late(), prior, measured(), [1])
+    assert answer.failed == ("it took 1 evaluations, not 2",)
+    assert not {"denoise", "denoise_at"} & set(vars(prior))  # as before
 
 
 def test_no_method_is_charged_for_the_first_evaluation_of_all(
-    folder: Path, bench, prior: DiffusionPrior, monkeypatch: pytest.MonkeyPatch
+    folder: Path, bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes: list[None] = []
+    asked: list[int] = []
     before: list[int] = []
-    forward = UNet2DModel.forward
+    denoise = DiffusionPrior.denoise
 
-    def counted(self: UNet2DModel, *args: object, **kwargs: object) -> object:
-        passes.append(None)
-        return forward(self, *args, **kwargs)
-
-    restore = OneEvaluation.restore
+    def counted(self: DiffusionPrior, x: torch.Tensor, k: int) -> torch.Tensor:
+        asked.append(len(x))
+        return denoise(self, x, k)
 
     @dataclass(frozen=True)
     class First(PseudoInverse):
-        def restore(self, prior: DiffusionPrior, measurement: Measurement, seed: int) -> torch.Tensor:
-            before.append(len(passes))
-            return restore(OneEvaluation(), prior, measurement, seed)
+        def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[torch.Tensor]:
+            before.extend(asked)
+            return super().restore(prior, measurement, seeds)
 
-    monkeypatch.setattr(UNet2DModel, "forward", counted)
-    monkeypatch.setitem(compare.MAKERS, "pinv", lambda _: First("first"))
-    arguments = ("--limit", "1", "--methods", "pinv", "-o", "r")
-    code, out, err = bench("compare", "--data", "pictures", *QUICK, *arguments)
-    assert (code, before) == (0, [1]), err
-    assert re.search(r"^\| first \| 1 \|", out, re.M)
+    monkeypatch.setattr(DiffusionPrior, "denoise", counted)
+    monkeypatch.setitem(compare.MAKERS, "pinv", lambda _: (First("first"),))
+    arguments = ("--batch", "2", "--methods", "pinv", "-o", "r")
+    code, _, err = bench("compare", "--data", "pictures", *QUICK, *arguments)
+    assert (code, before) == (0, [2]), err  # of the whole batch: a GPU chooses its kernels by that
 
 
 def test_one_of_ours_that_answers_nan_is_an_error(prior: DiffusionPrior) -> None:
-    ours = Broken("nan", foreign=False)
     with torch.random.fork_rng([]), pytest.raises(ValueError, match="broken: 50% of the answer is NaN"):
-        attempt(ours, prior, measured(), 1)
+        attempt(BrokenOfOurs("nan"), prior, measured(), [1])
 
 
 def test_a_foreign_sampler_draws_by_the_pictures_seed_and_leaves_the_global_generator(
     prior: DiffusionPrior,
 ) -> None:
     before = torch.get_rng_state()
-    pictures = [attempt(Broken("fine"), prior, measured(), seed).image for seed in (1, 1, 2)]
+    first, same, other = (attempt(Broken("fine"), prior, measured(), [seed])[0].images for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    first, same, other = pictures
-    assert first is not None
-    assert same is not None
-    assert other is not None
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
@@ -212,29 +220,148 @@ def test_one_evaluation_denoises_at_the_measurements_own_noise(prior: DiffusionP
     k = 300
     sigma = prior.schedule.sigma(k) / 2
     y = torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0))
-    done = attempt(OneEvaluation(), prior, Measurement(y, Denoising(SHAPE), sigma), 0)
+    measurement = Measurement(y, Denoising(SHAPE), 1.0001 * sigma)  # between two levels the nearest is taken
+    (done,) = attempt(OneEvaluation(), prior, measurement, [0])
     x_k = math.sqrt(prior.schedule.alpha_bar(k)) * (2 * y - 1)
-    assert (done.nfe, done.failed) == (1, "")
-    assert done.image is not None
-    # y's own noise is σ_k but for float32 rounding, whose root, 3e-4, is drawn and added
-    torch.testing.assert_close(done.image, (prior.denoise(x_k, k) + 1) / 2, rtol=0, atol=3e-3)
+    assert (done.nfe, done.failed) == (1, ("",))
+    torch.testing.assert_close(done.images, (prior.denoise(x_k, k) + 1) / 2, rtol=0, atol=1e-6)  # float32 rounding
+    assert not OneEvaluation().applies(measured())
+
+
+def several(prior: DiffusionPrior, sigma: float = 0.1) -> list[Measurement]:
+    """A batch of three of each kind: one operator for all, and a mask for each."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(3, *SHAPE, generator=generator)
+    masks = torch.rand(3, 1, SIZE, SIZE, generator=generator) < 0.5
+    operators = [Denoising(SHAPE), SuperResolution(SHAPE, 4), Colorization(SHAPE), Inpainting(SHAPE, masks)]
+    return [simulate(x, operator, sigma, noise=NoiseSource([0, 1, 2])) for operator in operators]
+
+
+@pytest.mark.parametrize("name", compare.MAKERS)
+def test_a_batch_goes_through_every_method_at_once(
+    prior: DiffusionPrior, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classic, "_bm3d", lambda y, _: y)  # it is tested by itself, and slow
+    for measurement in several(prior):
+        for method in compare.MAKERS[name](compare.Budgets((4,), 2)):
+            if not method.applies(measurement):
+                continue
+            asked = []
+            answers = attempt(Watched(method, asked), prior, measurement, [5, 6, 7])
+            assert asked == [3]  # not again, one by one
+            assert all(answer.failed == ("",) * 3 for answer in answers)
+            if method.foreign:
+                continue
+            for i in range(3):  # ours: an image's noise is of its own seed
+                alone = attempt(method, prior, measurement.take(i), [5 + i])
+                for together, single in zip(answers, alone, strict=True):
+                    # float32 sums in another order in another batch; this network answers far outside [0, 1]
+                    torch.testing.assert_close(together.images[i : i + 1], single.images, rtol=1e-5, atol=1e-4)
+
+
+@dataclass(frozen=True)
+class Watched(Method):
+    """A method, and how many pictures it was asked for at a time."""
+
+    method: Method
+    asked: list[int]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.method.name
+
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        return self.method.foreign
+
+    @property
+    def settings(self) -> str:
+        return self.method.settings
+
+    @property
+    def allocation(self) -> tuple[int, ...]:
+        return self.method.allocation
+
+    def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[torch.Tensor]:
+        self.asked.append(len(measurement))
+        return self.method.restore(prior, measurement, seeds)
+
+
+def test_folded_physics_gives_deepinv_ddrm_what_a_batch_of_one_mask_gives(prior: DiffusionPrior) -> None:
+    y = measured().y.expand(3, -1, -1, -1)
+    one = measured().operator
+    each = Inpainting(SHAPE, one.singular_values.expand(3, *SHAPE).bool())
+    both = []
+    for operator in (one, each):
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            both.append(next(DeepinvDDRM(3).restore(prior, Measurement(y, operator, 0.1), (0, 1, 2))))
+    torch.testing.assert_close(*both, rtol=0, atol=1e-5)  # float32 sums, over a channel more or less
+
+
+def test_plain_runs_are_one_each_and_a_nested_run_has_previews() -> None:
+    budgets = compare.Budgets((10, 20, 30), 3)
+    stops = {name: [method.stops for method in compare.chosen([name], budgets)] for name in compare.MAKERS}
+    assert stops["plain"] == stops["faithful"] == stops["ddrm"] == stops["diffpir"] == [(10,), (20,), (30,)]
+    assert stops["nested"] == stops["nested-natural"] == [(10, 20, 30)]
+    assert (stops["pinv"], stops["one"], stops["classic"]) == ([(0,)], [(1,)], [(0,)])
+    assert len(compare.chosen(["all"], budgets)) == sum(map(len, stops.values()))
 
 
 def test_dps_is_there_once_more_where_it_is_asked_for() -> None:
-    budget = compare.Budget(4, 2)
-    assert [method.name for method in compare.chosen(["dps"], budget)] == ["deepinv DPS"]
-    _, more = compare.chosen(["dps"], budget, dps_weight=300)
-    assert (more.name, "num_steps 5, weight 300," in more.settings) == ("deepinv DPS, 4, weight 300", True)
-    (more,) = compare.chosen([], budget, dps_nfe=1000)
-    assert (more.name, "num_steps 1001, weight 1," in more.settings) == ("deepinv DPS, 1,000, weight 1", True)
+    budgets = compare.Budgets((4,), 2)
+    assert [method.name for method in compare.chosen(["dps"], budgets)] == ["deepinv DPS"]
+    _, more = compare.chosen(["dps"], budgets, dps_weight=300)
+    assert (more.name, "weight 300," in more.settings) == ("deepinv DPS, weight 300", True)
+    (more,) = compare.chosen([], budgets, dps_nfe=1000)
+    assert more.stops[0] in (1000, 1001)  # by 0.4.1 one more
+    assert len(compare.chosen(["dps"], budgets, dps_weight=1.0)) == 1  # it is there
 
 
 def test_the_pseudo_inverse_costs_no_evaluation(prior: DiffusionPrior) -> None:
     measurement = measured(0.0)
-    done = attempt(PseudoInverse(), prior, measurement, 0)
+    (done,) = attempt(PseudoInverse(), prior, measurement, [0])
     assert done.nfe == 0
-    assert done.image is not None
-    assert torch.equal(done.image, measurement.y)  # what is unknown is 0 in both
+    assert torch.equal(done.images, measurement.y)  # what is unknown is 0 in both
+
+
+@pytest.mark.parametrize("tasks", ["denoise:0.1,denoise:0.25,denoise,sr4:0,inpaint-hole4:0,inpaint-scratch"])
+def test_tasks_with_noise_and_masks_of_their_own_are_tables_of_their_own(folder: Path, bench, tasks: str) -> None:
+    asked = ("--data", "pictures", *QUICK, "--methods", "pinv,one", "--batch", "2", "--tasks", tasks)
+    code, out, err = bench("compare", *asked, "-o", "r")
+    assert code == 0, err
+    heads = re.findall(r"^\| (\S+, σ = \S+) \| evaluations", out, re.M)
+    noisy = ["denoise, σ = 0.1", "denoise, σ = 0.25", "denoise, σ = 0.5"]
+    assert heads == [*noisy, "sr4, σ = 0", "inpaint-hole4, σ = 0", "inpaint-scratch, σ = 0.05"]
+    assert bench("report", "r")[0] == 0
+    page = Path("r/report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(\S+)</h2>", page)[:6] == [head.replace(", σ = ", "-") for head in heads]
+    code, out, err = bench("compare", *asked[:-1], "denoise,inpaint", "--sigma", "0.2", "-o", "r")
+    assert code == 0, err  # the same methods: more tasks in the same folder
+    assert re.findall(r"^\| (\S+, σ = \S+) \|", out, re.M) == ["denoise, σ = 0.2", "inpaint, σ = 0.2"]
+
+
+def test_pictures_larger_than_the_priors_are_compared_in_tiles(folder: Path, bench) -> None:
+    write_pictures(folder / "large", 2, 24)
+    asked = ("--data", "large", *QUICK, "--size", "24", "--batch", "2", "--tasks", "denoise,sr4,inpaint")
+    methods = ("--methods", "one,nested,natural,ddrm,diffpir,dps")
+    code, out, err = bench("compare", *asked, *methods, "-o", "r")
+    assert code == 0, err
+    assert "2 pictures of large at 24×24" in out
+    rows = json.loads(Path("r/compare.json").read_text())
+    assert {row["failed"] for row in rows} == {0}
+    assert {row["evaluations"] for row in rows} <= {1, 2, 4, 5}  # all tiles of a picture are one
+    code, _, err = bench("compare", *asked, "--size", "8", "-o", "s")
+    assert (code, "--size must be at least the prior's, 16: got 8" in err) == (2, True)
+
+
+def test_without_deepinv_our_own_methods_are_compared(
+    folder: Path, bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deepinv", None)
+    code, out, err = bench("compare", "--data", "pictures", *QUICK, "--methods", "pinv,nested", "-o", "r")
+    assert code == 0, err
+    assert "deepinv" not in out
 
 
 def test_samples_have_the_recursions_mean_and_spread() -> None:
@@ -268,7 +395,7 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
     [
         (
             ("--methods", "pinv,magic"),
-            "--methods must be among pinv, one, classic, plain, nested, faithful, nested-faithful, natural, ",
+            "--methods must be all or among pinv, one, classic, plain, nested, faithful, nested-faithful, ",
         ),
         (
             ("--tasks", "sharpen"),
@@ -279,7 +406,15 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
             ("--nfe", "1200", "--methods", "pinv"),
             "--nfe must be at most 1000, the number of noise levels: got 1200",
         ),
+        (("--nfe", "20,10"), "--nfe must rise: got 20,10"),
+        (("--nfe", "ten"), "--nfe must be whole numbers, as 1,2,3: got 'ten'"),
         (("--tasks", "denoise", "--sigma", "nan"), "sigma must be finite and ≥ 0: got nan"),
+        (("--tasks", "denoise:0"), "denoise needs sigma > 0"),
+        (("--tasks", "sr4:loud"), "--tasks must be TASK or TASK:SIGMA: got 'sr4:loud'"),
+        (("--tasks", "inpaint-mask"), "--tasks inpaint-mask needs --mask FILE, white where to fill"),
+        (("--mask", "absent.png"), "--mask is for the task inpaint-mask: got tasks inpaint"),
+        (("--tasks", "inpaint-mask", "--mask", "absent.png"), "absent.png"),
+        (("--tasks", "inpaint-hole16"), "a hole must be smaller than the picture, 16×16: got 16"),
         (("--outer", "3"), "--outer must divide --nfe, 4: got 3"),
         (("--dps-nfe", "0"), "--dps-nfe must be at least 2: got 0"),
         (("--dps-weight", "0"), "--dps-weight must be above 0: got 0"),

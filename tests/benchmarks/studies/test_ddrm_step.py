@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.studies.ddrm_step import TOLERANCE, Case, make_cases, peak_images
+from benchmarks.studies import sampler_step
+from benchmarks.studies.ddrm_step import TOLERANCE, Case, clocked, make_cases, peak_images
+from restoration import GaussianPrior
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=f"{c.name}") for c in make_cases(32, 2, torch.device("cpu"))])
@@ -22,3 +24,15 @@ def test_memory_does_not_grow_with_the_number_of_steps() -> None:
         # scalars that Python frees a moment later may overlap by a few bytes
         assert many == pytest.approx(few, rel=0.01)
         assert many < 8
+
+
+def test_every_sampler_is_stepped_beside_the_networks_pass() -> None:
+    prior = GaussianPrior(torch.zeros(3, 16, 16), torch.eye(768))
+    for case in make_cases(16, 2, torch.device("cpu")):
+        found = sampler_step.measured(case.name, prior, case.measurement, case.prior.x0, 4, clocked)
+        assert set(found.steps) >= {"DDRM", "FIRE faithful", "FIRE natural"}
+        assert {len(found.bare), *map(len, found.steps.values())} == {4}
+    slow = sampler_step.Overhead("here", [1.0], {"DDRM": [0.1], "FIRE natural": [0.19], "FIRE faithful": [0.21]})
+    assert sampler_step.broken_promises([slow]) == [
+        "FIRE faithful's step on here takes 2.10 times DDRM's, not at most 2"
+    ]

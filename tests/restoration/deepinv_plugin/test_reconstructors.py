@@ -25,7 +25,7 @@ from deepinv.physics import (
 
 import degradations
 from degradations import Measurement, SuperResolution
-from restoration import GaussianPrior, Restorer
+from restoration import FIRE, GaussianPrior, Restorer, Spectral
 from restoration.deepinv_plugin import DDRM, NestedDDRM, as_denoiser, as_physics, from_denoiser
 from restoration.priors.tiled import TiledPrior
 
@@ -327,3 +327,25 @@ def test_other_wrong_arguments_are_told() -> None:
         NestedDDRM("drunet")
     with pytest.raises(ValueError, match="must be None for a prior"):
         NestedDDRM(prior(), image_shape=SHAPE)
+
+
+@pytest.mark.parametrize("posterior", [FIRE.Settings("natural"), FIRE.Settings("faithful"), FIRE, "fire"])
+def test_any_sampler_of_ours_is_a_reconstructor(posterior: Spectral.Settings | type[Spectral] | str) -> None:
+    physics = inpainting(0.1)
+    y = uniform(1, *SHAPE)
+    measurement = ours(physics, y, 0.1)
+    for model, allocation in (
+        (NestedDDRM(prior(), 2, 3, posterior=posterior), (3, 3)),
+        (DDRM(prior(), 4, posterior=posterior), (4,)),
+    ):
+        same = Restorer(prior(), posterior).restore(measurement, allocation=allocation, seeds=[5])
+        # deepinv's σ is a float32 tensor, ours here a number
+        torch.testing.assert_close(model(y, physics, seed=5), same.image, rtol=0, atol=1e-5)
+    assert DDRM(prior(), posterior="ddrm", eta=0.5).posterior == DDRM(prior(), eta=0.5).posterior
+
+
+def test_a_setting_that_the_sampler_does_not_have_is_told() -> None:
+    with pytest.raises(TypeError, match="FIRE has no setting eta"):
+        NestedDDRM(prior(), posterior="fire", eta=0.5)
+    with pytest.raises(ValueError, match="posterior must be one of ddrm, "):
+        DDRM(prior(), posterior="water")
