@@ -20,6 +20,9 @@ from solvers.schedule import Spacing
 Aim = Literal["natural", "faithful"]
 START = {"natural": 8.5, "faithful": 2.6}
 """σ at which a run begins where something is not measured: above, pictures are lost in noise whatever is known."""
+UNSEEN_COLOUR = 25.0
+"""σ at which it begins where some flat colour is not measured at all (colorizing): what all pixels share is lost
+in noise much later than what few do. Lower, an accurate network takes its absence for a grey picture."""
 LOST = 20.0
 """ν beyond which a component counts as not measured: pictures reach from -1 to 1."""
 FALL = 0.01
@@ -46,8 +49,9 @@ class FIRE(Spectral):
       less than the last. Where everything is measured it is deterministic: its samples do not differ.
 
     A run begins where it has something to learn: at the level of ν where everything is equally measured, else at
-    ``START``. v is the prior's own RMSE at the level, squared, or without one the mean of (ȳ − ẑ₀)² − ν² over
-    components with ν ≤ σ, an image. Measured in docs/samplers.md.
+    ``START``, or ``UNSEEN_COLOUR`` where a flat colour is not measured. v is the prior's own RMSE at the level,
+    squared, or without one the mean of (ȳ − ẑ₀)² − ν² over components with ν ≤ σ, an image. Measured in
+    docs/samplers.md.
 
     Source: Bendel, Shastri, Ahmad and Schniter, *Solving Inverse Problems using Diffusion with Iterative Colored
     Renoising*, 2025, for λ = 1 on the null space; the other rows, where its data step loses, are ours.
@@ -87,7 +91,7 @@ class FIRE(Spectral):
         noisiest = float(self._nu.max())
         everything = not bool(self._null.any())
         alike = everything and float(self._nu.min()) == noisiest > 0
-        sigma = noisiest if alike else max(START[self.settings.aim], noisiest)
+        sigma = noisiest if alike else max(self._lost(), noisiest)
         k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
         k = min(k, self.schedule.K)
         first = self.schedule.sigma(k)
@@ -95,6 +99,17 @@ class FIRE(Spectral):
         n = len(allocation)
         levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)
         return (*levels, 0)
+
+    def _lost(self) -> float:
+        """σ at which what is not measured is lost in noise."""
+        (null,) = self.look_up(self._null.double())
+        channels, height, width = self.measurement.operator.image_shape
+        flat = torch.eye(channels, device=null.device)[:, :, None, None].expand(-1, -1, height, width)
+        unseen = torch.stack([self.measurement.operator.Vt(one[None].contiguous()) * null for one in flat])
+        mixed = torch.einsum("ibchw,jbchw->bij", unseen, unseen) / (height * width)
+        # 1 where a flat colour lies in the null space as a whole
+        share = float(torch.linalg.eigvalsh(mixed.double().cpu())[:, -1].max())
+        return UNSEEN_COLOUR if share > 0.999 else START[self.settings.aim]
 
     def heard(self, k: int) -> Tensor:
         """As in the base class, by whole levels: also where ν's level is k, so that ȳ is the state there."""

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from degradations import Denoising, Inpainting, Measurement, SuperResolution, simulate
+from degradations import (
+    Colorization,
+    Denoising,
+    Inpainting,
+    Measurement,
+    SuperResolution,
+    SVDOperator,
+    simulate,
+)
 from nested import NestedDiffusion
 from restoration.priors import GaussianPrior
 from solvers import DDRM, FIRE, NoiseSchedule, NoiseSource
@@ -172,3 +180,18 @@ def test_wrong_settings_are_named() -> None:
         FIRE.Settings("sharp")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"settings must be FIRE\.Settings"):
         FIRE(prior(), measured("sr2", 0.1), DDRM.Settings())
+
+
+@pytest.mark.parametrize(
+    ("operator", "sigma"),
+    [
+        (Colorization(SHAPE), 25.0),
+        (SuperResolution(SHAPE, 2), 2.6),
+        (Inpainting(SHAPE, MASK), 2.6),
+    ],
+)
+def test_a_run_begins_higher_where_a_flat_colour_is_not_measured(operator: SVDOperator, sigma: float) -> None:
+    """What all pixels share is lost in noise much later than what few do."""
+    fire = FIRE(prior(), Measurement(torch.zeros(1, *operator.measurement_shape), operator, 0.0))
+    first = fire.starts((2, 2))[0]
+    assert fire.schedule.sigma(first) == pytest.approx(sigma, rel=0.02)  # whole levels
