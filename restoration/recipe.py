@@ -74,6 +74,7 @@ class Recipe:
             "input_sha256": sha256,
             "task": self.task.name,
             "sigma": self.task.sigma or 0.0,
+            **self.task.kind.record(),
             "simulate": self.task.simulate,
             "fit": self.task.fit,
             "overlap": check_tiling(self.prior, self.tiles.overlap, self.tiles.batch),

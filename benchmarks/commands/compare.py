@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.comparison.classic import Classic
+from benchmarks.comparison.deconvolution import RichardsonLucy, Wiener
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, require_deepinv
 from benchmarks.comparison.unconditional import table as unconditional
 from benchmarks.engine import paper
@@ -57,6 +58,8 @@ MAKERS: Mapping[str, Callable[[Budget], Method]] = {
     "pinv": lambda _: PseudoInverse(),
     "one": lambda _: OneEvaluation(),
     "classic": lambda _: Classic(),
+    "wiener": lambda _: Wiener(),
+    "richardson-lucy": lambda _: RichardsonLucy(),
     "plain": lambda budget: Ours("DDRM", (budget.nfe,), PAPER),
     "nested": lambda budget: Ours("nested DDRM", budget.split, PAPER),
     "faithful": lambda budget: Ours("FIRE faithful", (budget.nfe,), FAITHFUL),

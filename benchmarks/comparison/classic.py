@@ -1,4 +1,4 @@
-"""What people use without a network: BM3D, bicubic enlarging, biharmonic inpainting."""
+"""What people use without a network: BM3D, bicubic enlarging, biharmonic inpainting, the Wiener filter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from degradations import Denoising, Inpainting, Measurement, SuperResolution
+from benchmarks.comparison.deconvolution import wiener
+from degradations import Blur, Denoising, Inpainting, Measurement, SuperResolution
 from restoration.errors import RestorationError
 from restoration.priors import DiffusionPrior
 
@@ -32,14 +33,14 @@ class Classic:
     """The usual way without a network, by the kind of the measurement.
 
     Denoising by BM3D (Dabov et al., 2007; package bm3d) with the noise's true σ; super-resolution by bicubic
-    enlarging, moved to what was measured by A⁺ (y − A x); inpainting by the biharmonic equation (scikit-image);
-    anything else by A⁺ y. Noise is heard of in denoising alone.
+    enlarging, moved to what was measured by A⁺ (y − A x); inpainting by the biharmonic equation, deblurring by the
+    Wiener filter (scikit-image); anything else by A⁺ y. Noise is heard of in denoising and deblurring alone.
     """
 
     name: str = "classic"
     settings: str = (
         f"denoise: BM3D (package bm3d {bm3d_version()}) with the true σ; super-resolution: bicubic, then "
-        "A⁺ (y − A x) is added; inpaint: biharmonic, of scikit-image; others: A⁺y; no evaluation"
+        "A⁺ (y − A x) is added; inpaint: biharmonic, deblur: Wiener, of scikit-image; others: A⁺y; no evaluation"
     )
     foreign: bool = True
 
@@ -54,6 +55,8 @@ class Classic:
             return x + operator.pinv(y - operator(x))
         if isinstance(operator, Inpainting):
             return _biharmonic(operator, y)
+        if isinstance(operator, Blur):
+            return wiener(measurement)
         return operator.pinv(y)
 
 

@@ -24,7 +24,8 @@ def run(settings: Settings) -> int:
     Raises:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
-    task = Task(settings.task.name, settings.task.sigma, settings.task.simulate, settings.task.fit)
+    asked = settings.task
+    task = Task(asked.name, asked.sigma, asked.simulate, asked.fit, kernel=asked.kernel)
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
     output = settings.output

@@ -18,7 +18,7 @@ from restoration.commands.settings import (
     TaskSettings,
     TileSettings,
 )
-from restoration.tasks import HELP, MASKED, NOISY
+from restoration.tasks import HELP, MASKED, NOISY, takers
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 
@@ -47,6 +47,12 @@ def restore(
     mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
         float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
+    ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{takers('kernel')}: gaussian:SIGMA, motion:LENGTH,ANGLE, disk:RADIUS, uniform:SIDE, or a file."
+        ),
     ] = None,
     simulate: Annotated[
         bool,
@@ -161,7 +167,7 @@ def restore(
     return run(
         Settings(
             inputs=tuple(inputs or ()),
-            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask),
+            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask, kernel=kernel),
             output=OutputSettings(
                 output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
             ),

@@ -17,6 +17,7 @@ class TaskSettings:
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to the prior's size.
         mask: a picture whose white marks what to fill.
+        kernel: of a blur.
     """
 
     name: str
@@ -24,6 +25,7 @@ class TaskSettings:
     simulate: bool = False
     fit: bool = False
     mask: Path | None = None
+    kernel: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from degradations import Measurement, simulate
+from degradations import Measurement
 from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
@@ -52,7 +52,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     """The measurement that a picture is, or (``task.simulate``) that is made of it.
 
     A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
-    clean picture, or what was measured. A larger one is left as it is, for a prior in tiles (``prior_for``).
+    clean picture, or what was measured; a blurred one by what fits to it. A larger one is left as it is, for a
+    prior in tiles (``prior_for``).
 
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
@@ -85,21 +86,25 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             notes.append(f"{how}, from {size} to {_size(picture)}")
     frame = _frame(task, picture, prior_shape)
     picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
-    padded = frame.shrunk(f).pad(picture)
     if frame.pads:
-        notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
+        whole = frame.shrunk(f)
+        wider = f"{whole.columns}×{whole.rows}"
+        notes.append(f"padded {kind.padding}, from {_size(picture)} to {wider}; the result is cropped back")
     notes += note
     known = None
     if kind.takes_mask:
         rows, columns = picture.shape[1:]
         known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
     operator = kind.operator((channels, frame.rows, frame.columns), known)
-    sigma = task.sigma or 0.0
+    sigma = task.noise
+    if sigma != (task.sigma or 0.0):
+        notes.append(f"noise of σ = {sigma:.2g} is assumed, as rounding to 8 bits leaves")
     if not task.simulate:
-        measurement = Measurement(kind.measured(padded, operator), operator, sigma)
+        measurement = Measurement(kind.measured(picture, operator, frame, sigma), operator, sigma)
         return Problem(measurement, None, tuple(notes), frame, task)
     noise = NoiseSource([derived_seed(seed, "noise")])
-    return Problem(simulate(padded[None], operator, sigma, noise=noise), picture, tuple(notes), frame, task)
+    measurement = kind.simulated(picture, operator, frame, sigma, noise)
+    return Problem(measurement, picture, tuple(notes), frame, task)
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
@@ -108,7 +113,9 @@ def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
     scale = 1 if task.simulate else kind.factor
     height, width = picture.shape[1] * scale, picture.shape[2] * scale
     kind.check_size(height, width, _size(picture))
-    frame = Frame.around(height, width, prior_shape[1:], kind.multiple)
+    around = 0 if task.fit else 2 * kind.margin
+    least = (max(prior_shape[1], height + around), max(prior_shape[2], width + around))
+    frame = Frame.around(height, width, least, kind.multiple)
     if frame.rows * frame.columns > MOST_PIXELS:
         raise ValueError(
             f"factor must leave at most {MOST_PIXELS} pixels to restore: got {kind.factor} for {_size(picture)}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from restoration.tasks.kind import Kind
-from restoration.tasks.registry import kind_of
+from restoration.tasks.registry import OPTIONS, kind_of, takers
 
 LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
 
@@ -20,18 +21,21 @@ class Task:
         sigma: standard deviation of the measurement's noise, [0, 1] units; needed for "denoise".
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
+        kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
 
     Raises:
-        ValueError: an unknown name, or a sigma that is missing, negative or not finite.
+        ValueError: an unknown name; an option that is missing, wrong or not the task's; a sigma that is missing,
+            negative or not finite.
     """
 
     name: str
     sigma: float | None = None
     simulate: bool = False
     fit: bool = False
+    kernel: str | None = None
 
     def __post_init__(self) -> None:
-        kind = kind_of(self.name)
+        kind = self.kind
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma >= 0):
             raise ValueError(f"sigma must be finite and ≥ 0: got {self.sigma}")
         if self.sigma is not None and self.sigma > LARGEST_SIGMA:
@@ -43,10 +47,22 @@ class Task:
                 f"{self.name} needs sigma > 0, the noise's standard deviation in [0, 1] units (--sigma)"
             )
 
-    @property
+        kind.check()
+
+    @cached_property
     def kind(self) -> Kind:
-        """What the task's own file says of it."""
-        return kind_of(self.name)
+        """What the task's own file says of it, with its options."""
+        kind = kind_of(self.name)
+        given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        for name in given:
+            if name not in kind.options:
+                raise ValueError(f"{name} is for {takers(name)}, not for {self.name} (--{name})")
+        return replace(kind, **given)
+
+    @property
+    def noise(self) -> float:
+        """σ of what is measured, in its units."""
+        return self.kind.noise(self.sigma, self.simulate, self.fit)
 
     @property
     def factor(self) -> int:

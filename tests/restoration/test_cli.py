@@ -351,7 +351,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "mask for another task": (("small.png", *sr4, "--mask", "mask.png"), "--mask is for inpaint"),
         "negative sigma": (("in.png", "--task", "denoise", "--sigma", "-0.1", "-o", "out.png"), "sigma must be"),
         "no sigma": (("in.png", "--task", "denoise", "-o", "out.png"), "--sigma"),
-        "task": (("in.png", "--task", "deblur", "-o", "out.png"), "task must be one of"),
+        "task": (("in.png", "--task", "sharpen", "-o", "out.png"), "task must be one of"),
         "prior": (("small.png", *sr4, "--prior", "cats-64"), "cats-64"),
         "prior path": (("small.png", *sr4, "--prior", "../../etc"), "prior"),
         "output folder": (("small.png", "--task", "sr4", "-o", "nowhere/out.png"), "nowhere"),

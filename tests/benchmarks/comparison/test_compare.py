@@ -24,6 +24,7 @@ from benchmarks.studies.kills import SIZE, write_pictures
 from degradations import Denoising, Inpainting, Measurement
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Restorer
+from restoration.tasks import TASKS
 
 SHAPE = (3, SIZE, SIZE)
 QUICK = ("--prior", "tiny", "--device", "cpu", "--batch", "1", "--tasks", "inpaint", "--nfe", "4", "--outer", "2")
@@ -268,11 +269,11 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
     [
         (
             ("--methods", "pinv,magic"),
-            "--methods must be among pinv, one, classic, plain, nested, faithful, nested-faithful, natural, ",
+            "--methods must be among pinv, one, classic, wiener, richardson-lucy, plain, nested, faithful, ",
         ),
         (
             ("--tasks", "sharpen"),
-            "--tasks must be one of denoise, sr2, sr4, sr8, sr16, inpaint, colorize: got 'sharpen'",
+            f"--tasks must be one of {', '.join(TASKS)}: got 'sharpen'",
         ),
         (("--nfe", "1"), "--nfe must be at least 2: got 1"),
         (
