@@ -1,5 +1,6 @@
 """Linear degradations A = U diag(s) Vᵀ with a spectral domain shaped like the image."""
 
+from degradations.blocks import JPEG
 from degradations.check import OperatorCheckError, check_operator
 from degradations.colorization import Colorization
 from degradations.denoising import Denoising
@@ -11,6 +12,7 @@ from degradations.patterns import Patterns
 from degradations.super_resolution import SuperResolution
 
 __all__ = [
+    "JPEG",
     "Blur",
     "Colorization",
     "Denoising",

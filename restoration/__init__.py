@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from degradations import JPEG as JPEG
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
     from degradations import Denoising as Denoising
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "degradations": (
+        "JPEG",
         "Blur",
         "Colorization",
         "Denoising",

@@ -128,7 +128,7 @@ class Session:
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
     def _previewed(self, preview: Preview) -> Previewed:
-        mean = self.problem.crop(preview.image).mean(dim=0)
+        mean = self.problem.finished(preview.image).mean(dim=0)
         return Previewed(
             input=self.name,
             nfe=preview.nfe,
@@ -144,7 +144,7 @@ class Session:
     def _restored(self, done: Restoration) -> Restored:
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
-        outputs = _outputs(self.problem.crop(done.image), done.seeds, record)
+        outputs = _outputs(self.problem.finished(done.image), done.seeds, record)
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -160,7 +160,8 @@ class Session:
         )
 
     def _scores(self, image: Tensor) -> dict[str, float]:
-        return {} if self.problem.original is None else scores_of(self.problem.original, image)
+        facts, original = self.problem.task.kind.facts(image), self.problem.original
+        return facts if original is None else {**scores_of(original, image), **facts}
 
 
 def _outputs(images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]) -> tuple[Output, ...]:

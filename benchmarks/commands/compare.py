@@ -103,7 +103,10 @@ def posed(names: Sequence[str], sigma: float) -> dict[str, Task]:
     """
     tasks = paper.chosen(names)
     Task("inpaint", sigma)  # says what is wrong with a σ that no task here needs
-    return {name: replace(task, sigma=task.sigma or sigma) for name, task in tasks.items()}
+    return {
+        name: replace(task, sigma=task.sigma or sigma) if task.kind.takes_sigma else task
+        for name, task in tasks.items()
+    }
 
 
 def measure(

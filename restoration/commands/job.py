@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
@@ -25,7 +27,7 @@ def run(settings: Settings) -> int:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
     asked = settings.task
-    task = Task(asked.name, asked.sigma, asked.simulate, asked.fit, kernel=asked.kernel)
+    task = Task(asked.name, asked.sigma, asked.simulate, asked.fit, asked.kernel, asked.quality)
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
     output = settings.output
@@ -85,8 +87,8 @@ def _restore(
         if skipped is not None:
             display.show(skipped)
             return
-    picture = images.load(file)
-    session = Session(recipe, str(file), picture, sha256, state, str(output.state))
+    task, picture = recipe.task.opened(file)
+    session = Session(replace(recipe, task=task), str(file), picture, sha256, state, str(output.state))
     for note in session.notes:
         display.say(f"{file.name}: {note}")
     if session.reallocated is not None:

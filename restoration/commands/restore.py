@@ -54,6 +54,7 @@ def restore(
             help=f"{takers('kernel')}: gaussian:SIGMA, motion:LENGTH,ANGLE, disk:RADIUS, uniform:SIDE, or a file."
         ),
     ] = None,
+    quality: Annotated[int | None, typer.Option(help=f"{takers('quality')}, with --simulate: 1 to 100.")] = None,
     simulate: Annotated[
         bool,
         typer.Option(
@@ -167,7 +168,9 @@ def restore(
     return run(
         Settings(
             inputs=tuple(inputs or ()),
-            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask, kernel=kernel),
+            task=TaskSettings(
+                task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask, kernel=kernel, quality=quality
+            ),
             output=OutputSettings(
                 output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
             ),

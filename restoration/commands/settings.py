@@ -18,6 +18,7 @@ class TaskSettings:
         fit: pictures are cropped (and, with ``simulate``, shrunk) to the prior's size.
         mask: a picture whose white marks what to fill.
         kernel: of a blur.
+        quality: of a simulated JPEG file.
     """
 
     name: str
@@ -26,6 +27,7 @@ class TaskSettings:
     fit: bool = False
     mask: Path | None = None
     kernel: str | None = None
+    quality: int | None = None
 
 
 @dataclass(frozen=True)

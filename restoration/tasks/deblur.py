@@ -45,8 +45,8 @@ class Deblur(Kind):
     def key(cls, measurement: Measurement) -> str | None:
         return None
 
-    def check(self) -> None:
-        super().check()
+    def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
+        super().check(sigma, simulate, fit)
         _ = self.weights
 
     @cached_property
@@ -85,6 +85,11 @@ class Deblur(Kind):
         from restoration.tasks.beyond import ROUNDING
 
         return sigma or 0.0 if simulate and fit else max(sigma or 0.0, ROUNDING)
+
+    def notes(self, sigma: float | None, noise: float) -> list[str]:
+        if noise == (sigma or 0.0):
+            return []
+        return [f"noise of σ = {noise:.2g} is assumed, as rounding to 8 bits leaves"]
 
     def measured(self, picture: Tensor, operator: SVDOperator, frame: Frame, sigma: float) -> Tensor:
         import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -36,6 +37,7 @@ class Kind(ABC):
     """What restoring does, in a few words."""
     takes_mask: ClassVar[bool] = False
     needs_sigma: ClassVar[bool] = False
+    takes_sigma: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()
     """Fields that ``Task`` and the command let the user set, such as "kernel"."""
     needs: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -68,11 +70,29 @@ class Kind(ABC):
             known: (H, W), True where the picture is known; given where ``takes_mask``.
         """
 
-    def check(self) -> None:
-        """ValueError where an option is missing or wrong."""
+    def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
+        """ValueError where an option is missing or wrong, or does not go with what else the task was told."""
         for name, usage in self.needs.items():
             if getattr(self, name) is None:
                 raise ValueError(f"{self.names[0]} needs {name}: {usage} (--{name})")
+
+    def opened(self, path: Path) -> tuple[Self, Tensor]:
+        """The task, with what a file tells of it, and the file's picture (C, H, W) in [0, 1].
+
+        Raises:
+            ImageError: a file that cannot be used.
+        """
+        from restoration.pictures import images
+
+        return self, images.load(path)
+
+    def degrading(self, picture: Tensor) -> Self:
+        """The task, with what degrading a clean picture (C, H, W) tells of it."""
+        return self
+
+    def notes(self, sigma: float | None, noise: float) -> list[str]:
+        """What the user should know, who gave that sigma, of a measurement taken to have that noise."""
+        return []
 
     def record(self) -> dict[str, Any]:
         """What outputs record of the options."""
@@ -130,6 +150,18 @@ class Kind(ABC):
         from degradations import simulate
 
         return simulate(frame.pad(picture)[None], operator, sigma, noise=noise)
+
+    def settled(self, images: Tensor, measurement: Measurement) -> Tensor:
+        """Restored images (B, C, H, W) in [0, 1], moved to what is known of them beyond the measurement."""
+        return images
+
+    def turned(self, pictures: Tensor) -> Tensor:
+        """Cropped pictures (..., C, H, W) as they are to be seen."""
+        return pictures
+
+    def facts(self, picture: Tensor) -> dict[str, float]:
+        """What can be told of a restored picture (C, H, W) by itself, by name."""
+        return {}
 
     def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
         """A measurement y (C', H', W') as a picture (C, H, W) of the restored image's size."""

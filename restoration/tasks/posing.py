@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import functional
@@ -39,8 +39,12 @@ class Problem:
     task: Task
 
     def crop(self, images: Tensor) -> Tensor:
-        """What is wanted (..., H, W) of images restored from the measurement."""
-        return self.frame.crop(images)
+        """What is wanted (..., H, W) of images of the operator's size."""
+        return self.task.kind.turned(self.frame.crop(images))
+
+    def finished(self, images: Tensor) -> Tensor:
+        """What is wanted (B, C, H, W) of images restored from the measurement, in [0, 1]."""
+        return self.crop(self.task.kind.settled(images, self.measurement))
 
     @property
     def degraded(self) -> Tensor:
@@ -84,8 +88,11 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
             how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
             notes.append(f"{how}, from {size} to {_size(picture)}")
-    frame = _frame(task, picture, prior_shape)
     picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
+    if task.simulate:
+        task = replace(task, known=kind.degrading(picture))
+        kind = task.kind
+    frame = _frame(task, picture, prior_shape)
     if frame.pads:
         whole = frame.shrunk(f)
         wider = f"{whole.columns}×{whole.rows}"
@@ -97,8 +104,7 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
     operator = kind.operator((channels, frame.rows, frame.columns), known)
     sigma = task.noise
-    if sigma != (task.sigma or 0.0):
-        notes.append(f"noise of σ = {sigma:.2g} is assumed, as rounding to 8 bits leaves")
+    notes += kind.notes(task.sigma, sigma)
     if not task.simulate:
         measurement = Measurement(kind.measured(picture, operator, frame, sigma), operator, sigma)
         return Problem(measurement, None, tuple(notes), frame, task)

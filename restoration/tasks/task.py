@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from restoration.tasks.kind import Kind
 from restoration.tasks.registry import OPTIONS, kind_of, takers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
 
@@ -22,6 +27,8 @@ class Task:
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
         kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
+        quality: of "jpeg" with ``simulate``, 1 to 100.
+        known: the task with what a file told of it; :meth:`opened` sets it.
 
     Raises:
         ValueError: an unknown name; an option that is missing, wrong or not the task's; a sigma that is missing,
@@ -33,6 +40,8 @@ class Task:
     simulate: bool = False
     fit: bool = False
     kernel: str | None = None
+    quality: int | None = None
+    known: Kind | None = None
 
     def __post_init__(self) -> None:
         kind = self.kind
@@ -47,17 +56,32 @@ class Task:
                 f"{self.name} needs sigma > 0, the noise's standard deviation in [0, 1] units (--sigma)"
             )
 
-        kind.check()
+        kind.check(self.sigma, self.simulate, self.fit)
 
     @cached_property
     def kind(self) -> Kind:
         """What the task's own file says of it, with its options."""
+        if self.known is not None:
+            return self.known
         kind = kind_of(self.name)
         given = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
         for name in given:
             if name not in kind.options:
                 raise ValueError(f"{name} is for {takers(name)}, not for {self.name} (--{name})")
         return replace(kind, **given)
+
+    def opened(self, path: Path) -> tuple[Task, Tensor]:
+        """The task, with what a file tells of it, and the file's picture (C, H, W).
+
+        Raises:
+            ImageError: a file that cannot be used.
+        """
+        if self.simulate:  # whatever it is, it is clean
+            from restoration.pictures import images
+
+            return self, images.load(path)
+        kind, picture = self.kind.opened(path)
+        return replace(self, known=kind), picture
 
     @property
     def noise(self) -> float:
