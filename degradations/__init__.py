@@ -4,6 +4,7 @@ from degradations.blocks import JPEG
 from degradations.check import OperatorCheckError, check_operator
 from degradations.colorization import Colorization
 from degradations.denoising import Denoising
+from degradations.downsampling import Downsampling
 from degradations.fourier import Blur, FourierSampling
 from degradations.inpainting import Inpainting
 from degradations.measurement import Measurement, simulate
@@ -16,6 +17,7 @@ __all__ = [
     "Blur",
     "Colorization",
     "Denoising",
+    "Downsampling",
     "FourierSampling",
     "Inpainting",
     "Measurement",

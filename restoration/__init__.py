@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
     from degradations import Denoising as Denoising
+    from degradations import Downsampling as Downsampling
     from degradations import FourierSampling as FourierSampling
     from degradations import Inpainting as Inpainting
     from degradations import Measurement as Measurement
@@ -64,6 +65,7 @@ _HOMES = {
         "Blur",
         "Colorization",
         "Denoising",
+        "Downsampling",
         "FourierSampling",
         "Inpainting",
         "Measurement",

@@ -51,7 +51,8 @@ def restore(
     kernel: Annotated[
         str | None,
         typer.Option(
-            help=f"{takers('kernel')}: gaussian:SIGMA, motion:LENGTH,ANGLE, disk:RADIUS, uniform:SIDE, or a file."
+            help="deblur: gaussian:SIGMA, motion:LENGTH,ANGLE, disk:RADIUS, uniform:SIDE, or a file; sr4: what "
+            "it was shrunk with, box, bicubic, lanczos, gaussian:SIGMA, or a file.  [default: box]"
         ),
     ] = None,
     quality: Annotated[int | None, typer.Option(help=f"{takers('quality')}, with --simulate: 1 to 100.")] = None,

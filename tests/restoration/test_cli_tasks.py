@@ -71,6 +71,8 @@ RESTORED = {
     "blur": ("photo.png", "--task", "deblur", "--kernel", "disk:1.5"),
     "blur of a file": ("photo.png", "--task", "deblur", "--kernel", "k.npy", "--sigma", "0.02"),
     "blur, simulated": ("photo.png", "--task", "deblur", "--kernel", "motion:5,30", "--simulate"),
+    "shrunk": ("photo.png", "--task", "sr2", "--kernel", "bicubic"),
+    "shrunk, simulated": ("photo.png", "--task", "sr4", "--kernel", "gaussian:1.2", "--simulate"),
     "jpeg": ("photo.jpg", "--task", "jpeg"),
     "jpeg, simulated": ("photo.png", "--task", "jpeg", "--simulate", "--quality", "20"),
 }
@@ -81,7 +83,8 @@ def test_every_task_restores_and_records_its_options(folder: Path, capsys, name:
     code, out, _ = restore(*RESTORED[name], *OUT, "--json", capsys=capsys)
     assert code == 0
     *_, result = map(json.loads, out.splitlines())
-    assert images.load(Path("out.png")).shape == (3, 24, 40)
+    factor = 2 if name == "shrunk" else 1
+    assert images.load(Path("out.png")).shape == (3, 24 * factor, 40 * factor)
     assert ("psnr" in result) == ("--simulate" in RESTORED[name])
     assert ("reencoded" in result) == ("jpeg" in RESTORED[name])
     record = images.read_record(Path("out.png"))
@@ -108,7 +111,9 @@ BAD = {
     "kernel of sum 0": (("photo.png", "--task", "deblur", "--kernel", "zero.npy"), "sum to 0"),
     "kernel NaN": (("photo.png", "--task", "deblur", "--kernel", "nan.npy"), "finite"),
     "kernel large": (("photo.png", "--task", "deblur", "--kernel", "uniform:31"), "at most as large as"),
-    "kernel elsewhere": (("photo.png", "--task", "colorize", "--kernel", "disk:2"), "kernel is for deblur"),
+    "kernel elsewhere": (("photo.png", "--task", "colorize", "--kernel", "disk:2"), "kernel is for sr2"),
+    "kernel of the wrong parity": (("photo.png", "--task", "sr4", "--kernel", "k.npy"), "even sides"),
+    "kernel that shrinks nothing": (("photo.png", "--task", "sr4", "--kernel", "disk:2"), "kernel must be box"),
     "jpeg of a PNG": (("photo.png", "--task", "jpeg"), "photo.png: is PNG"),
     "jpeg with sigma": (("photo.jpg", "--task", "jpeg", "--sigma", "0.1"), "sigma must be left away"),
     "jpeg, fit": (("photo.jpg", "--task", "jpeg", "--fit"), "fit would cut"),

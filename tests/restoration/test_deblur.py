@@ -89,7 +89,7 @@ def test_simulation_blurs_a_scene_that_goes_on() -> None:
     torch.testing.assert_close(problem.degraded, wanted, atol=5 * ROUNDING, rtol=0)
     assert float((problem.degraded - wanted).std()) == pytest.approx(ROUNDING, rel=0.1)
     assert problem.notes[0] == (
-        "padded by the scene that explains the blur, from 20×24 to 40×44; the result is cropped back"
+        "padded by the scene that explains it, from 20×24 to 40×44; the result is cropped back"
     )
     assert problem.notes[1] == "noise of σ = 0.0011 is assumed, as rounding to 8 bits leaves"
 
@@ -140,7 +140,7 @@ def test_useless_kernels_are_refused(values: np.ndarray, message: str, tmp_path:
     ("make", "message"),
     [
         (lambda: Task("deblur"), r"deblur needs kernel: gaussian:SIGMA, .* \(--kernel\)"),
-        (lambda: Task("denoise", 0.1, kernel="disk:2"), r"kernel is for deblur.*, not for denoise \(--kernel\)"),
+        (lambda: Task("denoise", 0.1, kernel="disk:2"), r"kernel is for .*deblur.*, not for denoise \(--kernel\)"),
         (lambda: Task("deblur", kernel="gauss:2"), "kernel must be gaussian:SIGMA, .* or a file: got 'gauss:2'"),
         (lambda: Task("deblur", kernel="motion:5"), "kernel must be motion:LENGTH,ANGLE"),
         (lambda: Task("deblur", kernel="disk:wide"), "kernel must be disk:RADIUS"),
