@@ -8,6 +8,7 @@ from degradations.downsampling import Downsampling
 from degradations.fourier import Blur, FourierSampling
 from degradations.inpainting import Inpainting
 from degradations.measurement import Measurement, simulate
+from degradations.mosaic import Mosaic
 from degradations.operator import SVDOperator
 from degradations.patterns import Patterns
 from degradations.super_resolution import SuperResolution
@@ -21,6 +22,7 @@ __all__ = [
     "FourierSampling",
     "Inpainting",
     "Measurement",
+    "Mosaic",
     "OperatorCheckError",
     "Patterns",
     "SVDOperator",

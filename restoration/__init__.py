@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from degradations import FourierSampling as FourierSampling
     from degradations import Inpainting as Inpainting
     from degradations import Measurement as Measurement
+    from degradations import Mosaic as Mosaic
     from degradations import OperatorCheckError as OperatorCheckError
     from degradations import Patterns as Patterns
     from degradations import SuperResolution as SuperResolution
@@ -69,6 +70,7 @@ _HOMES = {
         "FourierSampling",
         "Inpainting",
         "Measurement",
+        "Mosaic",
         "OperatorCheckError",
         "Patterns",
         "SVDOperator",

@@ -56,6 +56,9 @@ def restore(
         ),
     ] = None,
     quality: Annotated[int | None, typer.Option(help=f"{takers('quality')}, with --simulate: 1 to 100.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help=f"{takers('pattern')}: of the first 2 × 2 pixels: RGGB, BGGR, GRBG, GBRG.")
+    ] = None,
     simulate: Annotated[
         bool,
         typer.Option(
@@ -170,7 +173,14 @@ def restore(
         Settings(
             inputs=tuple(inputs or ()),
             task=TaskSettings(
-                task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask, kernel=kernel, quality=quality
+                task or "",
+                sigma=sigma,
+                simulate=simulate,
+                fit=fit,
+                mask=mask,
+                kernel=kernel,
+                quality=quality,
+                pattern=pattern,
             ),
             output=OutputSettings(
                 output or Path(), previews=previews, state=state, overwrite=overwrite, json=json

@@ -19,6 +19,7 @@ class TaskSettings:
         mask: a picture whose white marks what to fill.
         kernel: of a blur.
         quality: of a simulated JPEG file.
+        pattern: of a mosaic.
     """
 
     name: str
@@ -28,6 +29,7 @@ class TaskSettings:
     mask: Path | None = None
     kernel: str | None = None
     quality: int | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)

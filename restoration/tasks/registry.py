@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from restoration.tasks.colorize import Colorize
 from restoration.tasks.deblur import Deblur
+from restoration.tasks.demosaic import Demosaic
 from restoration.tasks.denoise import Denoise
 from restoration.tasks.inpaint import Inpaint
 from restoration.tasks.jpeg import Jpeg
@@ -15,7 +16,7 @@ from restoration.tasks.super_resolution import Enlarge
 if TYPE_CHECKING:
     from degradations import Measurement
 
-KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg)
+KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic)
 TASKS = tuple(name for kind in KINDS for name in kind.names)
 """The names that are listed; ``kind_of`` takes more, e.g. "sr3"."""
 MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.names)

@@ -28,6 +28,7 @@ class Task:
         fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
         kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
         quality: of "jpeg" with ``simulate``, 1 to 100.
+        pattern: of "demosaic": "RGGB", "BGGR", "GRBG" or "GBRG".
         known: the task with what a file told of it; :meth:`opened` sets it.
 
     Raises:
@@ -41,6 +42,7 @@ class Task:
     fit: bool = False
     kernel: str | None = None
     quality: int | None = None
+    pattern: str | None = None
     known: Kind | None = None
 
     def __post_init__(self) -> None:

@@ -12,7 +12,11 @@ from restoration.tasks import HELP, KINDS, TASKS, Kind, Task, calibration_key, k
 from restoration.tasks.denoise import Denoise
 
 PRIOR = (3, 16, 16)
-NEEDED = {"deblur": {"kernel": "disk:1.5"}, "jpeg": {"sigma": None, "quality": 20}}
+NEEDED = {
+    "deblur": {"kernel": "disk:1.5"},
+    "jpeg": {"sigma": None, "quality": 20},
+    "demosaic": {"pattern": "RGGB"},
+}
 """What a task cannot do without, or takes none of."""
 
 
