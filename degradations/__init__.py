@@ -6,7 +6,9 @@ from degradations.colorization import Colorization
 from degradations.denoising import Denoising
 from degradations.downsampling import Downsampling
 from degradations.fourier import Blur, FourierSampling
+from degradations.grey import Grey
 from degradations.inpainting import Inpainting
+from degradations.masked import Masked
 from degradations.measurement import Measurement, simulate
 from degradations.mosaic import Mosaic
 from degradations.operator import SVDOperator
@@ -20,7 +22,9 @@ __all__ = [
     "Denoising",
     "Downsampling",
     "FourierSampling",
+    "Grey",
     "Inpainting",
+    "Masked",
     "Measurement",
     "Mosaic",
     "OperatorCheckError",

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from degradations import Denoising as Denoising
     from degradations import Downsampling as Downsampling
     from degradations import FourierSampling as FourierSampling
+    from degradations import Grey as Grey
     from degradations import Inpainting as Inpainting
+    from degradations import Masked as Masked
     from degradations import Measurement as Measurement
     from degradations import Mosaic as Mosaic
     from degradations import OperatorCheckError as OperatorCheckError
@@ -68,7 +70,9 @@ _HOMES = {
         "Denoising",
         "Downsampling",
         "FourierSampling",
+        "Grey",
         "Inpainting",
+        "Masked",
         "Measurement",
         "Mosaic",
         "OperatorCheckError",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -69,6 +69,10 @@ class Kind(ABC):
             shape: of the restored image.
             known: (H, W), True where the picture is known; given where ``takes_mask``.
         """
+
+    def with_options(self, given: Mapping[str, Any]) -> Self:
+        """The task with some of its options set."""
+        return replace(self, **given)
 
     def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
         """ValueError where an option is missing or wrong, or does not go with what else the task was told."""

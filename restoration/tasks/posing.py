@@ -100,8 +100,7 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     notes += note
     known = None
     if kind.takes_mask:
-        rows, columns = picture.shape[1:]
-        known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
+        known = _known(frame, kind.factor, mask, seed, task.simulate)
     operator = kind.operator((channels, frame.rows, frame.columns), known)
     sigma = task.noise
     notes += kind.notes(task.sigma, sigma)
@@ -111,6 +110,17 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     noise = NoiseSource([derived_seed(seed, "noise")])
     measurement = kind.simulated(picture, operator, frame, sigma, noise)
     return Problem(measurement, picture, tuple(notes), frame, task)
+
+
+def _known(frame: Frame, factor: int, mask: Tensor | None, seed: int, simulate: bool) -> Tensor:
+    """True where what was measured is known, in the whole frame; of a shrunk picture in its own pixels."""
+    small = frame.shrunk(factor)
+    if mask is None:
+        return small.pad(half_of_the_pixels(small.height, small.width, seed))
+    known = known_pixels(mask)
+    if simulate and factor > 1:  # the mask is of the clean picture: a small pixel is known where most of it is
+        return functional.avg_pool2d(frame.pad(known)[None].float(), factor)[0] > 0.5
+    return small.pad(known)
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from restoration.tasks.colorize import Colorize
+from restoration.tasks.composite import Composite
 from restoration.tasks.deblur import Deblur
 from restoration.tasks.demosaic import Demosaic
 from restoration.tasks.denoise import Denoise
@@ -16,7 +17,7 @@ from restoration.tasks.super_resolution import Enlarge
 if TYPE_CHECKING:
     from degradations import Measurement
 
-KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic)
+KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic, Composite)
 TASKS = tuple(name for kind in KINDS for name in kind.names)
 """The names that are listed; ``kind_of`` takes more, e.g. "sr3"."""
 MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.names)

@@ -70,7 +70,7 @@ class Task:
         for name in given:
             if name not in kind.options:
                 raise ValueError(f"{name} is for {takers(name)}, not for {self.name} (--{name})")
-        return replace(kind, **given)
+        return kind.with_options(given)
 
     def opened(self, path: Path) -> tuple[Task, Tensor]:
         """The task, with what a file tells of it, and the file's picture (C, H, W).
