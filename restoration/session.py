@@ -74,6 +74,8 @@ class Session:
         self.notes = (*self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated = self._going_on(state)
         made = {"seeds": list(self.seeds), **recipe.conditions()}
+        if recipe.task.sigma_auto:
+            made["sigma_estimated"] = self.problem.task.sigma
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
     def run(self, watch: Watch) -> None:

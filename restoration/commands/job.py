@@ -27,7 +27,16 @@ def run(settings: Settings) -> int:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
     asked = settings.task
-    task = Task(asked.name, asked.sigma, asked.simulate, asked.fit, asked.kernel, asked.quality, asked.pattern)
+    task = Task(
+        asked.name,
+        asked.sigma,
+        asked.simulate,
+        asked.fit,
+        sigma_auto=asked.sigma_auto,
+        kernel=asked.kernel,
+        quality=asked.quality,
+        pattern=asked.pattern,
+    )
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
     output = settings.output

@@ -21,6 +21,7 @@ from restoration.commands.settings import (
 from restoration.tasks import HELP, MASKED, NOISY, takers
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+AUTO = "auto"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -46,7 +47,11 @@ def restore(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
-        float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help=f"Noise std in [0, 1] of what was measured, or auto to estimate it there; needed for {NOISY}.",
+        ),
     ] = None,
     kernel: Annotated[
         str | None,
@@ -174,7 +179,8 @@ def restore(
             inputs=tuple(inputs or ()),
             task=TaskSettings(
                 task or "",
-                sigma=sigma,
+                sigma=None if sigma in (None, AUTO) else _number("--sigma", str(sigma)),
+                sigma_auto=sigma == AUTO,
                 simulate=simulate,
                 fit=fit,
                 mask=mask,
@@ -224,6 +230,13 @@ def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tupl
     if not steps or min(steps) < 1:
         raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
     return steps
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a number or {AUTO}: got {text!r}") from None
 
 
 def _demand(**given: object) -> None:

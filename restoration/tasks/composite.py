@@ -144,6 +144,9 @@ class Composite(Kind):
     ) -> Measurement:
         return self.space.simulated(picture, operator, frame, sigma, noise)
 
+    def planes(self, picture: Tensor) -> Tensor:
+        return self.space.planes(picture)
+
     def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
         """Missing values are mid-grey."""
         import torch

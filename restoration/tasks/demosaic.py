@@ -47,5 +47,12 @@ class Demosaic(Kind):
         """The pattern lies in the padded picture as it did; a reflection at a pixel keeps it."""
         return 2
 
+    def planes(self, picture: Tensor) -> Tensor:
+        """One for each place in the pattern, which holds one colour."""
+        import torch
+
+        rows, columns = picture.shape[1] // 2 * 2, picture.shape[2] // 2 * 2
+        return torch.cat([picture[:, i:rows:2, k:columns:2] for i in (0, 1) for k in (0, 1)])
+
     def measured_channels(self, channels: int) -> int:
         return 1

@@ -167,6 +167,10 @@ class Kind(ABC):
         """What can be told of a restored picture (C, H, W) by itself, by name."""
         return {}
 
+    def planes(self, picture: Tensor) -> Tensor:
+        """A measured picture (C', H', W') as planes of neighbours (N, H, W), to estimate its noise from."""
+        return picture
+
     def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
         """A measurement y (C', H', W') as a picture (C, H, W) of the restored image's size."""
         from torch.nn import functional

@@ -98,6 +98,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         wider = f"{whole.columns}×{whole.rows}"
         notes.append(f"padded {kind.padding}, from {_size(picture)} to {wider}; the result is cropped back")
     notes += note
+    if task.sigma_auto:
+        task, told = _estimated(task, picture, mask)
+        notes.append(told)
     known = None
     if kind.takes_mask:
         known = _known(frame, kind.factor, mask, seed, task.simulate)
@@ -110,6 +113,22 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     noise = NoiseSource([derived_seed(seed, "noise")])
     measurement = kind.simulated(picture, operator, frame, sigma, noise)
     return Problem(measurement, picture, tuple(notes), frame, task)
+
+
+def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
+    """The task with sigma as the picture itself tells it, and that in words.
+
+    Raises:
+        ImageError: nothing can be estimated, or no noise was found where there must be some.
+    """
+    from restoration.tasks.estimating import LEAST, estimated
+
+    if mask is not None and task.kind.planes(picture).shape[1:] != picture.shape[1:]:
+        raise ValueError(f"sigma cannot be estimated (--sigma auto) for {task.name}: give a number")
+    found = estimated(task.kind.planes(picture), None if mask is None else known_pixels(mask))
+    if task.kind.needs_sigma and found.sigma < LEAST:
+        raise ImageError("no noise is found in the picture: give --sigma a number, if there is any")
+    return replace(task, sigma_auto=False, sigma=found.sigma), found.told
 
 
 def _known(frame: Frame, factor: int, mask: Tensor | None, seed: int, simulate: bool) -> Tensor:

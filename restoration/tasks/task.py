@@ -26,6 +26,7 @@ class Task:
         sigma: standard deviation of the measurement's noise, [0, 1] units; needed for "denoise".
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to what the prior takes without tiles.
+        sigma_auto: sigma is estimated in each picture.
         kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
         quality: of "jpeg" with ``simulate``, 1 to 100.
         pattern: of "demosaic": "RGGB", "BGGR", "GRBG" or "GBRG".
@@ -40,6 +41,7 @@ class Task:
     sigma: float | None = None
     simulate: bool = False
     fit: bool = False
+    sigma_auto: bool = False
     kernel: str | None = None
     quality: int | None = None
     pattern: str | None = None
@@ -53,7 +55,13 @@ class Task:
             raise ValueError(
                 f"sigma is in [0, 1] units: got {self.sigma:g}; on a scale of 255 that is {self.sigma / 255:.3g}"
             )
-        if kind.needs_sigma and not self.sigma:
+        if self.sigma_auto and (self.sigma is not None or self.simulate or not kind.takes_sigma):
+            why = "its noise is known" if not kind.takes_sigma else "it is in what was measured, not simulated"
+            raise ValueError(
+                f"sigma cannot be estimated (--sigma auto) for {self.name}: "
+                f"{'it was given' if self.sigma is not None else why}"
+            )
+        if kind.needs_sigma and not self.sigma and not self.sigma_auto:
             raise ValueError(
                 f"{self.name} needs sigma > 0, the noise's standard deviation in [0, 1] units (--sigma)"
             )

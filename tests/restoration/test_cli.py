@@ -388,7 +388,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "no task": (("small.png", "-o", "out.png"), "--task"),
         "no input": (sr4, "INPUT"),
         "unknown option": (("small.png", *sr4, "--colour"), "--colour"),
-        "not a number": (("small.png", *sr4, "--sigma", "much"), "--sigma"),
+        "not a number": (("small.png", *sr4, "--sigma", "much"), "--sigma must be a number or auto"),
     }
 
 

@@ -47,6 +47,8 @@ def folder(tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     Image.fromarray(picture[..., 0]).save("grey.png")
     Image.fromarray(picture).save("photo.jpg", quality=30)
     Image.fromarray(((columns % 8 == 3) * 255).astype(np.uint8)).save("mask.png")
+    Image.new("RGB", (24, 24), (90, 120, 30)).save("flat.png")
+    Image.fromarray(picture[:12, :12]).save("tiny.png")
     np.save("even.npy", np.ones((4, 4)))
     np.save("zero.npy", np.array([[1.0, -2.0, 1.0]]))
     np.save("nan.npy", np.full((3, 3), np.nan))
@@ -108,6 +110,21 @@ def test_another_kernel_is_another_result(folder: Path, capsys) -> None:
     assert (code, err.count("\n"), "kernel_sha256" in err) == (2, 1, True)
 
 
+def test_an_estimated_sigma_is_told_recorded_and_found_again(folder: Path, capsys) -> None:
+    noisy = np.asarray(Image.open("photo.png")) + np.random.default_rng(0).normal(0, 0.1 * 255, (24, 40, 3))
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save("noisy.png")
+    denoise = ("noisy.png", "--task", "denoise", "--sigma", "auto", *OUT)
+    code, _, err = restore(*denoise, capsys=capsys)
+    assert code == 0
+    assert "noisy.png: noise of σ = 0.0" in err
+    record = images.read_record(Path("out.png"))
+    assert record is not None
+    assert record["sigma"] == "auto"
+    assert record["sigma_estimated"] == pytest.approx(0.1, abs=0.02)  # noise beyond black and white is cut
+    code, _, err = restore(*denoise, capsys=capsys)
+    assert (code, "is done" in err) == (0, True)
+
+
 BAD = {
     "kernel missing": (("photo.png", "--task", "deblur"), "deblur needs kernel"),
     "kernel unknown": (("photo.png", "--task", "deblur", "--kernel", "round:3"), "kernel must be gaussian:SIGMA"),
@@ -127,6 +144,14 @@ BAD = {
     "mask after blur": (("photo.png", "--task", "deblur+inpaint", "--kernel", "disk:2"), "a mask after a blur"),
     "jpeg and more": (("photo.jpg", "--task", "jpeg+colorize"), "jpeg with another"),
     "no mask": (("grey.png", "--task", "colorize+inpaint"), "needs --mask"),
+    "sigma in words": (("photo.png", "--task", "sr4", "--sigma", "some"), "--sigma must be a number or auto"),
+    "sigma of a simulation": (
+        ("photo.png", "--task", "denoise", "--sigma", "auto", "--simulate"),
+        "sigma cannot be estimated (--sigma auto) for denoise",
+    ),
+    "sigma of a file": (("photo.jpg", "--task", "jpeg", "--sigma", "auto"), "its noise is known"),
+    "no noise": (("flat.png", "--task", "denoise", "--sigma", "auto"), "no noise is found"),
+    "too small for sigma": (("tiny.png", "--task", "denoise", "--sigma", "auto"), "are too few to estimate"),
     "jpeg of a PNG": (("photo.png", "--task", "jpeg"), "photo.png: is PNG"),
     "jpeg with sigma": (("photo.jpg", "--task", "jpeg", "--sigma", "0.1"), "sigma must be left away"),
     "jpeg, fit": (("photo.jpg", "--task", "jpeg", "--fit"), "fit would cut"),
