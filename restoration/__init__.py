@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from degradations import JPEG as JPEG
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
+    from degradations import CompressedSensing as CompressedSensing
     from degradations import Denoising as Denoising
+    from degradations import Dense as Dense
     from degradations import Downsampling as Downsampling
     from degradations import FourierSampling as FourierSampling
     from degradations import Grey as Grey
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from degradations import Mosaic as Mosaic
     from degradations import OperatorCheckError as OperatorCheckError
     from degradations import Patterns as Patterns
+    from degradations import Separable as Separable
     from degradations import SuperResolution as SuperResolution
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
@@ -67,7 +70,9 @@ _HOMES = {
         "JPEG",
         "Blur",
         "Colorization",
+        "CompressedSensing",
         "Denoising",
+        "Dense",
         "Downsampling",
         "FourierSampling",
         "Grey",
@@ -78,6 +83,7 @@ _HOMES = {
         "OperatorCheckError",
         "Patterns",
         "SVDOperator",
+        "Separable",
         "SuperResolution",
         "check_operator",
         "simulate",

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from restoration.pictures.frame import Frame
     from restoration.pictures.jpeg import JPEGFile
 
-NOISE = 12**-0.5
-"""σ of rounding, in steps."""
 WITHIN = 0.45
 """How far from a file's coefficient a result may be, in steps: a half, less what rounding to 8 bits moves."""
 ROUNDS = 3
@@ -79,7 +77,10 @@ class Jpeg(Kind):
         file = self._known
         colours = "grey" if len(file.tables) == 1 else file.subsampling
         steps = [float(end) for end in (file.tables[0].min(), file.tables[0].max())]
-        return [f"JPEG, {colours}, luma in steps from {steps[0]:g} to {steps[1]:g} of 255"]
+        return [
+            f"JPEG, {colours}, luma in steps from {steps[0]:g} to {steps[1]:g} of 255; rounding is taken as σ = "
+            f"{noise:.2f} of a step"
+        ]
 
     @property
     def _known(self) -> JPEGFile:
@@ -88,7 +89,7 @@ class Jpeg(Kind):
         return self.file
 
     def noise(self, sigma: float | None, simulate: bool, fit: bool) -> float:
-        return NOISE
+        return self._known.rounding()
 
     @property
     def multiple(self) -> int:
