@@ -13,9 +13,9 @@ from degradations.operator import SVDOperator, checked_shape
 class CompressedSensing(SVDOperator):
     """A keeps some coefficients of the Walsh–Hadamard transform of every channel's pixels, flipped and shuffled.
 
-    Signs are drawn at random, pixels are put in a random order, transformed, and a random share of the coefficients
+    Signs are drawn at random, pixels are put in a random order, transformed, and a random share of coefficients
     is kept: V is orthonormal, every s is 1 or 0. Where the number of pixels is no power of two, they are
-    transformed in runs that are, the longest ones that fit (96 = 64 + 32); padding would leave no orthonormal basis.
+    transformed in runs that are, the longest that fit (96 = 64 + 32); padding would leave no orthonormal basis.
 
     Args:
         image_shape: (C, H, W).

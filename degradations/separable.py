@@ -31,9 +31,7 @@ class Separable(SVDOperator):
     u_rows: Tensor
     u_columns: Tensor
 
-    def __init__(
-        self, image_shape: Sequence[int], rows: Tensor, columns: Tensor, threshold: float = 0.0
-    ) -> None:
+    def __init__(self, image_shape: Sequence[int], rows: Tensor, columns: Tensor, threshold: float = 0.0) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
         for name, matrix, side in (("rows", rows, height), ("columns", columns, width)):
             if not isinstance(matrix, Tensor) or not matrix.is_floating_point():

@@ -68,7 +68,7 @@ class JPEGFile:
         Source: Reininger and Gibson, *Distributions of the two-dimensional DCT coefficients for images*, 1983.
         """
         luma = len(self.coefficients) - (0 if len(self.tables) == 1 else 2)
-        planes = [self.coefficients[:luma], *self.coefficients[luma:].split(1)]
+        planes = [self.coefficients[:luma], *(plane[None] for plane in self.coefficients[luma:])]
         variances = [
             _variance(part, table).mean() * len(part) for part, table in zip(planes, self.tables, strict=True)
         ]
@@ -152,7 +152,9 @@ def _variance(planes: Tensor, table: Tensor) -> Tensor:
     """(8, 8) of one table's planes (n, H', W'): the mean square of each frequency's error, in steps."""
     blocks = planes.unfold(1, SIDE, SIDE).unfold(2, SIDE, SIDE)
     zero = (blocks == 0).double().mean(dim=(0, 1, 2))
-    beyond = (1 - zero).clamp(min=0.5 / blocks[..., 0, 0].numel(), max=1 - 1e-9)  # P(|x| > ½), x in steps
+    # P(|x| > ½), x in steps; of frequencies that are 0 in all blocks it is known only that together they are so.
+    never = 0.5 / (blocks[..., 0, 0].numel() * max(int((zero == 1).sum()), 1))
+    beyond = (1 - zero).clamp(min=never, max=1 - 1e-9)
     b = -0.5 / beyond.log()
     within = (2 * b**2 - beyond * (0.25 + b + 2 * b**2)) / (1 - beyond)
     return zero * within.clamp(0, 1 / 12) + (1 - zero) / 12 + 1 / (12 * table**2)
