@@ -51,7 +51,8 @@ class CompressedSensing(SVDOperator):
         self.register_buffer("kept", kept)
 
     def Vt(self, x: Tensor) -> Tensor:
-        return _transformed((x.flatten(2) * self.signs.to(x))[..., self.order]).view_as(x)
+        shuffled = (x.flatten(2) * self.signs.to(x))[..., self.order]
+        return _transformed(shuffled).view_as(x)
 
     def V(self, z: Tensor) -> Tensor:
         shuffled = _transformed(z.flatten(2))
@@ -72,7 +73,7 @@ def _transformed(values: Tensor) -> Tensor:
     """The orthonormal transform of (..., n), in runs whose lengths are the powers of two that n is made of."""
     n = values.shape[-1]
     lengths = [1 << bit for bit in reversed(range(n.bit_length())) if n >> bit & 1]
-    return torch.cat([walsh_hadamard(run) for run in values.split(lengths, dim=-1)], dim=-1)
+    return torch.cat([walsh_hadamard(run) for run in torch.split(values, lengths, dim=-1)], dim=-1)
 
 
 def walsh_hadamard(values: Tensor) -> Tensor:
@@ -84,4 +85,5 @@ def walsh_hadamard(values: Tensor) -> Tensor:
         first, second = pairs.unbind(-2)
         out = torch.stack([first + second, first - second], dim=-2)
         half *= 2
-    return out.reshape(values.shape) / n**0.5
+    transformed: Tensor = out.reshape(values.shape) / n**0.5
+    return transformed
