@@ -1,7 +1,7 @@
 """What enters a deblurred picture from beyond its frame: errors of the rim and of the rest.
 
-Run: ``python -m benchmarks.studies.frame --data ../shared/data/photos/val.tar``. The middle of each picture is blurred
-together with what is around it, as a camera does, and rounded to 8 bits; only the middle is given to be restored.
+Run: ``python -m benchmarks.studies.frame --data ../shared/data/photos/val.tar``. The middle of each picture is
+blurred together with what is around it, as a camera does, and rounded to 8 bits; only the middle is restored from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """JPEG undone: quality against the decoded file, and how well the operator predicts what a file holds.
 
-Run: ``python -m benchmarks.studies.jpeg --data ../shared/data/photos/val.tar``. The middle of each picture is written
-by Pillow (4:2:0), and restored from the file in 3 × 10 evaluations; nothing else is read of it.
+Run: ``python -m benchmarks.studies.jpeg --data ../shared/data/photos/val.tar``. The middle of each picture is
+written by Pillow (4:2:0), and restored from the file in 3 × 10 evaluations; nothing else is read of it.
 """
 
 from __future__ import annotations

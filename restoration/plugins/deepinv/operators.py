@@ -124,9 +124,7 @@ def _adapt(physics: Physics, shape: tuple[int, ...]) -> tuple[SVDOperator, Calla
         return _real_mri(physics.mask, shape), lambda x: physics.A(torch.cat([x, torch.zeros_like(x)], dim=1))
     if isinstance(physics, (BlurFFT, Convolution)) or type(physics) is Downsampling:
         if physics.filter is None and not isinstance(physics, Downsampling):
-            raise ValueError(
-                f"{type(physics).__name__} has no filter yet: set it with physics.update(filter=...)"
-            )
+            raise ValueError(f"{type(physics).__name__} has no filter yet: set it with physics.update(filter=...)")
         if type(physics) is Downsampling:
             return _shrinking(physics, shape), physics.A
         return Blur(shape, torch.fft.fftshift(_response(physics, shape), AXES)), physics.A
