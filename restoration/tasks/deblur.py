@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from restoration.tasks.framed import Framed
 from restoration.tasks.kind import Shape
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Deblur(Framed):
-    """A convolves with a kernel.
+    """A convolves with a kernel. The name may hold it, as "deblur:gaussian:1.6".
 
     Args:
         kernel: what ``restoration.tasks.kernels`` takes, e.g. "gaussian:1.6" or a file.
@@ -32,6 +33,13 @@ class Deblur(Framed):
     )
 
     kernel: str | None = None
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        if name == "deblur":
+            return cls()
+        found = re.fullmatch(r"deblur:((?:gaussian|disk|uniform):[0-9.]+)", name)
+        return cls(kernel=found[1]) if found else None
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:
