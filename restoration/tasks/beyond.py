@@ -31,8 +31,8 @@ def continued(y: Tensor, known: Tensor, operator: SVDOperator, sigma: float, rou
         sigma: of the measurement's noise, above 0.
         rounds: of conjugate gradients.
     """
-    a = copy.deepcopy(operator).to("cpu", torch.float64)
-    inside, measured = known.to(torch.float64), y[None].double()
+    a = copy.deepcopy(operator).to("cpu", torch.float32)
+    inside, measured = known.float(), y[None].float()
     weight = (sigma / CONTRAST) ** 2
     scale = 1 / (a.singular_values**2 + 4 * weight)
 
@@ -51,7 +51,7 @@ def continued(y: Tensor, known: Tensor, operator: SVDOperator, sigma: float, rou
         q = normal(p)
         step = rho / (p * q).sum()
         x, r = x + step * p, r - step * q
-    return torch.where(known, y.double(), a(x)[0]).to(y)
+    return torch.where(known, y, a(x)[0].to(y))
 
 
 def _laplacian(x: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from solvers import NoiseSource
 
 MOST_PIXELS = 64_000_000  # of a restored picture, as of one that is read
 
+SMOOTH = 16  # what the sides of a wider frame are multiples of
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -149,8 +151,9 @@ def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
     height, width = picture.shape[1] * scale, picture.shape[2] * scale
     kind.check_size(height, width, _size(picture))
     around = 0 if task.fit else 2 * kind.margin
-    least = (max(prior_shape[1], height + around), max(prior_shape[2], width + around))
-    frame = Frame.around(height, width, least, kind.multiple)
+    # Fourier transforms take several times longer where a side is a prime.
+    rows, columns = (-(-(side + around) // SMOOTH) * SMOOTH if around else side for side in (height, width))
+    frame = Frame.around(height, width, (max(prior_shape[1], rows), max(prior_shape[2], columns)), kind.multiple)
     if frame.rows * frame.columns > MOST_PIXELS:
         raise ValueError(
             f"factor must leave at most {MOST_PIXELS} pixels to restore: got {kind.factor} for {_size(picture)}"

@@ -89,7 +89,7 @@ def test_simulation_blurs_a_scene_that_goes_on() -> None:
     torch.testing.assert_close(problem.degraded, wanted, atol=5 * ROUNDING, rtol=0)
     assert float((problem.degraded - wanted).std()) == pytest.approx(ROUNDING, rel=0.1)
     assert problem.notes[0] == (
-        "padded by the scene that explains it, from 20×24 to 40×44; the result is cropped back"
+        "padded by the scene that explains it, from 20×24 to 48×48; the result is cropped back"
     )
     assert problem.notes[1] == "noise of σ = 0.0011 is assumed, as rounding to 8 bits leaves"
 
