@@ -168,6 +168,25 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         assert "\n" not in str(told.value)
 
 
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    drawn(48, 40).save(tmp_path / "whole.jpg", quality=50, progressive=True)
+    whole, draw = (tmp_path / "whole.jpg").read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in draw.integers(2, len(data), 3):
+            data[place] = draw.integers(256)
+        (tmp_path / "a.jpg").write_bytes(data)
+        try:
+            file = jpeg.read(tmp_path / "a.jpg")
+        except ImageError as error:
+            refused += 1
+            assert "\n" not in str(error)
+        else:
+            assert file.coefficients.isfinite().all()
+    assert 0 < refused < 60
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
