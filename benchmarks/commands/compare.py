@@ -139,7 +139,8 @@ def tables(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
         sigma = posed([summary.task], config["sigma"])[summary.task].sigma
         told = summary.unanswered
         metrics = [metric for metric in METRICS if any(metric in means for means in summary.means.values())]
-        head = [f"{summary.task}, σ = {sigma:g}", "evaluations", *(METRICS[metric][0] for metric in metrics)]
+        title = summary.task if sigma is None else f"{summary.task}, σ = {sigma:g}"  # jpeg's noise is its own
+        head = [title, "evaluations", *(METRICS[metric][0] for metric in metrics)]
         rows = [_row(summary, name, metrics, told.get(name)) for name in config["methods"]]
         lines += [*markdown([*head, "s a picture", "failed"], rows), ""]
         lines += [f"{line}." for line in unanswered(summary)]
