@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Deblur(Framed):
-    """A convolves with a kernel. The name may hold it, as "deblur:gaussian:1.6".
+    """A convolves with a kernel. The name may hold it, as "deblur-gaussian-1.6".
 
     Args:
         kernel: what ``restoration.tasks.kernels`` takes, e.g. "gaussian:1.6" or a file.
@@ -38,8 +38,8 @@ class Deblur(Framed):
     def parse(cls, name: str) -> Self | None:
         if name == "deblur":
             return cls()
-        found = re.fullmatch(r"deblur:((?:gaussian|disk|uniform):[0-9.]+)", name)
-        return cls(kernel=found[1]) if found else None
+        found = re.fullmatch(r"deblur-(gaussian|disk|uniform)-([0-9.]+)", name)
+        return cls(kernel=f"{found[1]}:{found[2]}") if found else None
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:

@@ -101,7 +101,7 @@ def test_fit_takes_the_picture_to_be_periodic_and_exact() -> None:
     assert measurement.operator.image_shape == PRIOR
     assert measurement.y.equal(measurement.operator(clean[None]))
     assert calibration_key(measurement) is None  # no prior was calibrated on blurs
-    named = pose(Task("deblur:disk:2", simulate=True, fit=True), clean, PRIOR).measurement
+    named = pose(Task("deblur-disk-2", simulate=True, fit=True), clean, PRIOR).measurement
     assert named.y.equal(measurement.y)
 
 
