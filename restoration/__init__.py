@@ -11,14 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from degradations import JPEG as JPEG
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
+    from degradations import CompressedSensing as CompressedSensing
     from degradations import Denoising as Denoising
+    from degradations import Dense as Dense
+    from degradations import Downsampling as Downsampling
     from degradations import FourierSampling as FourierSampling
+    from degradations import Grey as Grey
     from degradations import Inpainting as Inpainting
+    from degradations import Masked as Masked
     from degradations import Measurement as Measurement
+    from degradations import Mosaic as Mosaic
     from degradations import OperatorCheckError as OperatorCheckError
     from degradations import Patterns as Patterns
+    from degradations import Separable as Separable
     from degradations import SuperResolution as SuperResolution
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
@@ -59,15 +67,23 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "degradations": (
+        "JPEG",
         "Blur",
         "Colorization",
+        "CompressedSensing",
         "Denoising",
+        "Dense",
+        "Downsampling",
         "FourierSampling",
+        "Grey",
         "Inpainting",
+        "Masked",
         "Measurement",
+        "Mosaic",
         "OperatorCheckError",
         "Patterns",
         "SVDOperator",
+        "Separable",
         "SuperResolution",
         "check_operator",
         "simulate",

@@ -110,7 +110,7 @@ class Restored(_Reached):
         outputs: the pictures to keep; the result itself is the last, so that it is there only when all are.
         stopped_by: "finished", "deadline", "max_nfe" or "interrupt".
         seeds: one a sample; with them the run can be repeated.
-        scores: PSNR and SSIM, where the clean picture is known.
+        scores: PSNR and SSIM, where the clean picture is known, and what the task can tell of a picture by itself.
         expected_change: RMSE by which the run's end is expected to differ, where that was measured.
         path: where the result was written, if it was.
     """

@@ -73,7 +73,8 @@ class Recipe:
         return {
             "input_sha256": sha256,
             "task": self.task.name,
-            "sigma": self.task.sigma or 0.0,
+            "sigma": "auto" if self.task.sigma_auto else self.task.sigma or 0.0,
+            **self.task.kind.record(),
             "simulate": self.task.simulate,
             "fit": self.task.fit,
             "overlap": check_tiling(self.prior, self.tiles.overlap, self.tiles.batch),

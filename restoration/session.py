@@ -74,6 +74,8 @@ class Session:
         self.notes = (*self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated = self._going_on(state)
         made = {"seeds": list(self.seeds), **recipe.conditions()}
+        if recipe.task.sigma_auto:
+            made["sigma_estimated"] = self.problem.task.sigma
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
     def run(self, watch: Watch) -> None:
@@ -128,7 +130,7 @@ class Session:
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
     def _previewed(self, preview: Preview) -> Previewed:
-        mean = self.problem.crop(preview.image).mean(dim=0)
+        mean = self.problem.finished(preview.image).mean(dim=0)
         return Previewed(
             input=self.name,
             nfe=preview.nfe,
@@ -144,7 +146,7 @@ class Session:
     def _restored(self, done: Restoration) -> Restored:
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
-        outputs = _outputs(self.problem.crop(done.image), done.seeds, record)
+        outputs = _outputs(self.problem.finished(done.image), done.seeds, record)
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -160,7 +162,8 @@ class Session:
         )
 
     def _scores(self, image: Tensor) -> dict[str, float]:
-        return {} if self.problem.original is None else scores_of(self.problem.original, image)
+        facts, original = self.problem.task.kind.facts(image), self.problem.original
+        return facts if original is None else {**scores_of(original, image), **facts}
 
 
 def _outputs(images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]) -> tuple[Output, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.comparison.classic import Classic
+from benchmarks.comparison.deconvolution import RichardsonLucy, Wiener
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, Sampler, require_deepinv
 from benchmarks.engine import paper
 from benchmarks.engine.case import Case
@@ -70,6 +71,8 @@ MAKERS: Mapping[str, Maker] = {
     "pinv": lambda _: (PseudoInverse(),),
     "one": lambda _: (OneEvaluation(),),
     "classic": lambda _: (Classic(),),
+    "wiener": lambda _: (Wiener(),),
+    "richardson-lucy": lambda _: (RichardsonLucy(),),
     "plain": _plain(lambda nfe: Ours("DDRM", (nfe,), PAPER)),
     "nested": lambda budgets: (Ours("nested DDRM", budgets.split, PAPER),),
     "faithful": _plain(lambda nfe: Ours("FIRE faithful", (nfe,), FAITHFUL)),

@@ -78,6 +78,8 @@ def _case(text: str, sigma: float | None, file: Path | None) -> Case:
             raise ValueError(f"--tasks must be TASK or TASK:SIGMA: got {text!r}") from None
     mask = _mask(title, file)
     (task,) = paper.chosen(["inpaint" if mask else title]).values()
+    if not task.kind.takes_sigma:  # jpeg's noise is its own
+        return Case(task, mask, title, title)
     number = (task.sigma or NOISE) if number is None else number
     return Case(replace(task, sigma=number), mask, title, f"{title}-{number:g}")
 

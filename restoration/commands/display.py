@@ -138,6 +138,8 @@ def _in_words(event: Previewed | Restored | Skipped) -> str:
     spent, change = f"{event.nfe} of {event.total_nfe} evaluations", event.expected_change
     told = f", PSNR {event.scores['psnr']:.2f} dB" if "psnr" in event.scores else ""
     told += f", SSIM {event.scores['ssim']:.3f}" if "ssim" in event.scores else ""
+    if "reencoded" in event.scores:
+        told += f", re-encodes to {event.scores['reencoded']:.2%} of its coefficients"
     if isinstance(event, Previewed) and change:
         told += f", expected to change by about {change:.2g}"
     told += "" if event.path is None else f" → {event.path}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
@@ -24,7 +26,17 @@ def run(settings: Settings) -> int:
     Raises:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
-    task = Task(settings.task.name, settings.task.sigma, settings.task.simulate, settings.task.fit)
+    asked = settings.task
+    task = Task(
+        asked.name,
+        asked.sigma,
+        asked.simulate,
+        asked.fit,
+        sigma_auto=asked.sigma_auto,
+        kernel=asked.kernel,
+        quality=asked.quality,
+        pattern=asked.pattern,
+    )
     files, batch = outputs.expand(settings.inputs)
     _check(settings, task, batch)
     output = settings.output
@@ -86,8 +98,8 @@ def _restore(
         if skipped is not None:
             display.show(skipped)
             return
-    picture = images.load(file)
-    session = Session(recipe, str(file), picture, sha256, state, str(output.state))
+    task, picture = recipe.task.opened(file)
+    session = Session(replace(recipe, task=task), str(file), picture, sha256, state, str(output.state))
     for note in session.notes:
         display.say(f"{file.name}: {note}")
     if session.reallocated is not None:

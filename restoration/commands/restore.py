@@ -18,9 +18,10 @@ from restoration.commands.settings import (
     TaskSettings,
     TileSettings,
 )
-from restoration.tasks import HELP, MASKED, NOISY
+from restoration.tasks import HELP, MASKED, NOISY, takers
 
 MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+AUTO = "auto"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -46,7 +47,22 @@ def restore(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
     sigma: Annotated[
-        float | None, typer.Option(help=f"Noise std in [0, 1] of what was measured; needed for {NOISY}.")
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help=f"Noise std in [0, 1] of what was measured, or auto to estimate it there; needed for {NOISY}.",
+        ),
+    ] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            help="deblur: gaussian:SIGMA, motion:LENGTH,ANGLE, disk:RADIUS, uniform:SIDE, or a file; sr4: what "
+            "it was shrunk with, box, bicubic, lanczos, gaussian:SIGMA, or a file.  [default: box]"
+        ),
+    ] = None,
+    quality: Annotated[int | None, typer.Option(help=f"{takers('quality')}, with --simulate: 1 to 100.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help=f"{takers('pattern')}: of the first 2 × 2 pixels: RGGB, BGGR, GRBG, GBRG.")
     ] = None,
     simulate: Annotated[
         bool,
@@ -162,7 +178,17 @@ def restore(
     return run(
         Settings(
             inputs=tuple(inputs or ()),
-            task=TaskSettings(task or "", sigma=sigma, simulate=simulate, fit=fit, mask=mask),
+            task=TaskSettings(
+                task or "",
+                sigma=None if sigma in (None, AUTO) else _number("--sigma", str(sigma)),
+                sigma_auto=sigma == AUTO,
+                simulate=simulate,
+                fit=fit,
+                mask=mask,
+                kernel=kernel,
+                quality=quality,
+                pattern=pattern,
+            ),
             output=OutputSettings(
                 output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
             ),
@@ -205,6 +231,13 @@ def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tupl
     if not steps or min(steps) < 1:
         raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
     return steps
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a number or {AUTO}: got {text!r}") from None
 
 
 def _demand(**given: object) -> None:

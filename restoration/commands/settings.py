@@ -17,6 +17,10 @@ class TaskSettings:
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to the prior's size.
         mask: a picture whose white marks what to fill.
+        sigma_auto: the noise is estimated in each picture.
+        kernel: of a blur.
+        quality: of a simulated JPEG file.
+        pattern: of a mosaic.
     """
 
     name: str
@@ -24,6 +28,10 @@ class TaskSettings:
     simulate: bool = False
     fit: bool = False
     mask: Path | None = None
+    sigma_auto: bool = False
+    kernel: str | None = None
+    quality: int | None = None
+    pattern: str | None = None
 
 
 @dataclass(frozen=True)

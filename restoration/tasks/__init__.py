@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from restoration.tasks.kind import Kind, Shape
-from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, TASKS, calibration_key, kind_of
+from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, TASKS, calibration_key, kind_of, takers
 from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
 
@@ -33,6 +33,7 @@ __all__ = [
     "kind_of",
     "known_pixels",
     "pose",
+    "takers",
     "with_channels",
 ]
 _HOME = {

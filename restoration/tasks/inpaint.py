@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from degradations import Measurement, SVDOperator
+    from restoration.pictures.frame import Frame
 
 CALIBRATED = (0.25, 0.75)
 """Shares of known values for which a calibration holds that was measured at one half."""
@@ -38,8 +39,8 @@ class Inpaint(Kind):
             raise ValueError("inpaint needs known, (H, W), True where the picture is known: got None")
         return Inpainting(shape, known)
 
-    def measured(self, picture: Tensor, operator: SVDOperator) -> Tensor:
-        return picture[None] * operator.singular_values
+    def measured(self, picture: Tensor, operator: SVDOperator, frame: Frame, sigma: float) -> Tensor:
+        return super().measured(picture, operator, frame, sigma) * operator.singular_values
 
     def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
         """Missing values are mid-grey."""

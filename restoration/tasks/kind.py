@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:  # torch loads with the first picture: help texts name the tasks
     from torch import Tensor
 
     from degradations import Measurement, SVDOperator
+    from degradations.measurement import NormalSource
+    from restoration.pictures.frame import Frame
 
 Shape = tuple[int, int, int]
 
@@ -32,6 +37,13 @@ class Kind(ABC):
     """What restoring does, in a few words."""
     takes_mask: ClassVar[bool] = False
     needs_sigma: ClassVar[bool] = False
+    takes_sigma: ClassVar[bool] = True
+    options: ClassVar[tuple[str, ...]] = ()
+    """Fields that ``Task`` and the command let the user set, such as "kernel"."""
+    needs: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Of them, those that must be set, and how they are written."""
+    padding: ClassVar[str] = "by reflection"
+    """How a picture is padded, in words."""
 
     factor: int = 1
 
@@ -57,6 +69,47 @@ class Kind(ABC):
             shape: of the restored image.
             known: (H, W), True where the picture is known; given where ``takes_mask``.
         """
+
+    def with_options(self, given: Mapping[str, Any]) -> Self:
+        """The task with some of its options set."""
+        return replace(self, **given)
+
+    def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
+        """ValueError where an option is missing or wrong, or does not go with what else the task was told."""
+        for name, usage in self.needs.items():
+            if getattr(self, name) is None:
+                raise ValueError(f"{self.names[0]} needs {name}: {usage} (--{name})")
+
+    def opened(self, path: Path) -> tuple[Self, Tensor]:
+        """The task, with what a file tells of it, and the file's picture (C, H, W) in [0, 1].
+
+        Raises:
+            ImageError: a file that cannot be used.
+        """
+        from restoration.pictures import images
+
+        return self, images.load(path)
+
+    def degrading(self, picture: Tensor) -> Self:
+        """The task, with what degrading a clean picture (C, H, W) tells of it."""
+        return self
+
+    def notes(self, sigma: float | None, noise: float) -> list[str]:
+        """What the user should know, who gave that sigma, of a measurement taken to have that noise."""
+        return []
+
+    def record(self) -> dict[str, Any]:
+        """What outputs record of the options."""
+        return {name: getattr(self, name) for name in self.options if getattr(self, name) is not None}
+
+    def noise(self, sigma: float | None, simulate: bool, fit: bool) -> float:
+        """σ of the measurement, in its units, where the user gave that sigma."""
+        return sigma or 0.0
+
+    @property
+    def margin(self) -> int:
+        """How many pixels around the picture have to be restored with it, without ``fit``."""
+        return 0
 
     @property
     def multiple(self) -> int:
@@ -85,9 +138,38 @@ class Kind(ABC):
         """How many channels a measured picture has, of a restored one that has ``channels``."""
         return channels
 
-    def measured(self, picture: Tensor, operator: SVDOperator) -> Tensor:
-        """The measurement y (1, C', H', W') that a measured picture (C', H', W') is."""
-        return picture[None]
+    def measured(self, picture: Tensor, operator: SVDOperator, frame: Frame, sigma: float) -> Tensor:
+        """The measurement y (1, C', H', W') that a measured picture (C', H', W') is.
+
+        Args:
+            frame: where the restored picture lies in the operator's image.
+            sigma: of the measurement's noise.
+        """
+        return frame.shrunk(self.factor).pad(picture)[None]
+
+    def simulated(
+        self, picture: Tensor, operator: SVDOperator, frame: Frame, sigma: float, noise: NormalSource
+    ) -> Measurement:
+        """The measurement of a clean picture (C, H, W)."""
+        from degradations import simulate
+
+        return simulate(frame.pad(picture)[None], operator, sigma, noise=noise)
+
+    def settled(self, images: Tensor, measurement: Measurement) -> Tensor:
+        """Restored images (B, C, H, W) in [0, 1], moved to what is known of them beyond the measurement."""
+        return images
+
+    def turned(self, pictures: Tensor) -> Tensor:
+        """Cropped pictures (..., C, H, W) as they are to be seen."""
+        return pictures
+
+    def facts(self, picture: Tensor) -> dict[str, float]:
+        """What can be told of a restored picture (C, H, W) by itself, by name."""
+        return {}
+
+    def planes(self, picture: Tensor) -> Tensor:
+        """A measured picture (C', H', W') as planes of neighbours (N, H, W), to estimate its noise from."""
+        return picture
 
     def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
         """A measurement y (C', H', W') as a picture (C, H, W) of the restored image's size."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import functional
 
-from degradations import Measurement, simulate
+from degradations import Measurement
 from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
@@ -18,6 +18,8 @@ from restoration.tasks.task import Task
 from solvers import NoiseSource
 
 MOST_PIXELS = 64_000_000  # of a restored picture, as of one that is read
+
+SMOOTH = 16  # what the sides of a wider frame are multiples of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +41,12 @@ class Problem:
     task: Task
 
     def crop(self, images: Tensor) -> Tensor:
-        """What is wanted (..., H, W) of images restored from the measurement."""
-        return self.frame.crop(images)
+        """What is wanted (..., H, W) of images of the operator's size."""
+        return self.task.kind.turned(self.frame.crop(images))
+
+    def finished(self, images: Tensor) -> Tensor:
+        """What is wanted (B, C, H, W) of images restored from the measurement, in [0, 1]."""
+        return self.crop(self.task.kind.settled(images, self.measurement))
 
     @property
     def degraded(self) -> Tensor:
@@ -52,7 +58,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     """The measurement that a picture is, or (``task.simulate``) that is made of it.
 
     A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
-    clean picture, or what was measured. A larger one is left as it is, for a prior in tiles (``prior_for``).
+    clean picture, or what was measured; a blurred one by what fits to it. A larger one is left as it is, for a
+    prior in tiles (``prior_for``).
 
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
@@ -83,23 +90,58 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
             how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
             notes.append(f"{how}, from {size} to {_size(picture)}")
-    frame = _frame(task, picture, prior_shape)
     picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
-    padded = frame.shrunk(f).pad(picture)
+    if task.simulate:
+        task = replace(task, known=kind.degrading(picture))
+        kind = task.kind
+    frame = _frame(task, picture, prior_shape)
     if frame.pads:
-        notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
+        whole = frame.shrunk(f)
+        wider = f"{whole.columns}×{whole.rows}"
+        notes.append(f"padded {kind.padding}, from {_size(picture)} to {wider}; the result is cropped back")
     notes += note
+    if task.sigma_auto:
+        task, told = _estimated(task, picture, mask)
+        notes.append(told)
     known = None
     if kind.takes_mask:
-        rows, columns = picture.shape[1:]
-        known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
+        known = _known(frame, kind.factor, mask, seed, task.simulate)
     operator = kind.operator((channels, frame.rows, frame.columns), known)
-    sigma = task.sigma or 0.0
+    sigma = task.noise
+    notes += kind.notes(task.sigma, sigma)
     if not task.simulate:
-        measurement = Measurement(kind.measured(padded, operator), operator, sigma)
+        measurement = Measurement(kind.measured(picture, operator, frame, sigma), operator, sigma)
         return Problem(measurement, None, tuple(notes), frame, task)
     noise = NoiseSource([derived_seed(seed, "noise")])
-    return Problem(simulate(padded[None], operator, sigma, noise=noise), picture, tuple(notes), frame, task)
+    measurement = kind.simulated(picture, operator, frame, sigma, noise)
+    return Problem(measurement, picture, tuple(notes), frame, task)
+
+
+def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
+    """The task with sigma as the picture itself tells it, and that in words.
+
+    Raises:
+        ImageError: nothing can be estimated, or no noise was found where there must be some.
+    """
+    from restoration.tasks.estimating import LEAST, estimated
+
+    if mask is not None and task.kind.planes(picture).shape[1:] != picture.shape[1:]:
+        raise ValueError(f"sigma cannot be estimated (--sigma auto) for {task.name}: give a number")
+    found = estimated(task.kind.planes(picture), None if mask is None else known_pixels(mask))
+    if task.kind.needs_sigma and found.sigma < LEAST:
+        raise ImageError("no noise is found in the picture: give --sigma a number, if there is any")
+    return replace(task, sigma_auto=False, sigma=found.sigma), found.told
+
+
+def _known(frame: Frame, factor: int, mask: Tensor | None, seed: int, simulate: bool) -> Tensor:
+    """True where what was measured is known, in the whole frame; of a shrunk picture in its own pixels."""
+    small = frame.shrunk(factor)
+    if mask is None:
+        return small.pad(half_of_the_pixels(small.height, small.width, seed))
+    known = known_pixels(mask)
+    if simulate and factor > 1:  # the mask is of the clean picture: a small pixel is known where most of it is
+        return functional.avg_pool2d(frame.pad(known)[None].float(), factor)[0] > 0.5
+    return small.pad(known)
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
@@ -108,7 +150,10 @@ def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
     scale = 1 if task.simulate else kind.factor
     height, width = picture.shape[1] * scale, picture.shape[2] * scale
     kind.check_size(height, width, _size(picture))
-    frame = Frame.around(height, width, prior_shape[1:], kind.multiple)
+    around = 0 if task.fit else 2 * kind.margin
+    # Fourier transforms take several times longer where a side is a prime.
+    rows, columns = (-(-(side + around) // SMOOTH) * SMOOTH if around else side for side in (height, width))
+    frame = Frame.around(height, width, (max(prior_shape[1], rows), max(prior_shape[2], columns)), kind.multiple)
     if frame.rows * frame.columns > MOST_PIXELS:
         raise ValueError(
             f"factor must leave at most {MOST_PIXELS} pixels to restore: got {kind.factor} for {_size(picture)}"

@@ -5,21 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from restoration.tasks.colorize import Colorize
+from restoration.tasks.composite import Composite
+from restoration.tasks.deblur import Deblur
+from restoration.tasks.demosaic import Demosaic
 from restoration.tasks.denoise import Denoise
 from restoration.tasks.inpaint import Inpaint
+from restoration.tasks.jpeg import Jpeg
 from restoration.tasks.kind import Kind
+from restoration.tasks.published import Published
 from restoration.tasks.super_resolution import Enlarge
 
 if TYPE_CHECKING:
     from degradations import Measurement
 
-KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize)
+KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic, Composite, Published)
 TASKS = tuple(name for kind in KINDS for name in kind.names)
 """The names that are listed; ``kind_of`` takes more, e.g. "sr3"."""
 MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.names)
 """The tasks that take a mask, for messages and help texts."""
 NOISY = ", ".join(name for kind in KINDS if kind.needs_sigma for name in kind.names)
 """The tasks that need sigma, for messages and help texts."""
+
+OPTIONS = tuple(dict.fromkeys(option for kind in KINDS for option in kind.options))
+"""What some task takes beside sigma and a mask."""
+
+
+def takers(option: str) -> str:
+    """The tasks that take an option, for messages and help texts."""
+    return ", ".join(name for kind in KINDS if option in kind.options for name in kind.names)
 
 
 def _told(kind: type[Kind]) -> str:

@@ -355,7 +355,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "mask for another task": (("small.png", *sr4, "--mask", "mask.png"), "--mask is for inpaint"),
         "negative sigma": (("in.png", "--task", "denoise", "--sigma", "-0.1", "-o", "out.png"), "sigma must be"),
         "no sigma": (("in.png", "--task", "denoise", "-o", "out.png"), "--sigma"),
-        "task": (("in.png", "--task", "deblur", "-o", "out.png"), "task must be one of"),
+        "task": (("in.png", "--task", "sharpen", "-o", "out.png"), "task must be one of"),
         "prior": (("small.png", *sr4, "--prior", "cats-64"), "cats-64"),
         "prior path": (("small.png", *sr4, "--prior", "../../etc"), "prior"),
         "output folder": (("small.png", "--task", "sr4", "-o", "nowhere/out.png"), "nowhere"),
@@ -392,7 +392,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "no task": (("small.png", "-o", "out.png"), "--task"),
         "no input": (sr4, "INPUT"),
         "unknown option": (("small.png", *sr4, "--colour"), "--colour"),
-        "not a number": (("small.png", *sr4, "--sigma", "much"), "--sigma"),
+        "not a number": (("small.png", *sr4, "--sigma", "much"), "--sigma must be a number or auto"),
     }
 
 

@@ -12,6 +12,12 @@ from restoration.tasks import HELP, KINDS, TASKS, Kind, Task, calibration_key, k
 from restoration.tasks.denoise import Denoise
 
 PRIOR = (3, 16, 16)
+NEEDED = {
+    "deblur": {"kernel": "disk:1.5"},
+    "jpeg": {"sigma": None, "quality": 20},
+    "demosaic": {"pattern": "RGGB"},
+}
+"""What a task cannot do without, or takes none of."""
 
 
 def picture(height: int, width: int, channels: int = 3) -> torch.Tensor:
@@ -87,7 +93,7 @@ def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Task("deblur"), "task must be one of denoise, sr2, .*: got 'deblur'"),
+        (lambda: Task("sharpen"), "task must be one of denoise, sr2, .*: got 'sharpen'"),
         (lambda: Task("denoise"), "denoise needs sigma"),
         (lambda: Task("denoise", 0), "denoise needs sigma"),
         (lambda: Task("sr4", -0.1), "sigma must be finite and ≥ 0: got -0.1"),
@@ -198,13 +204,14 @@ def test_picture_and_mask_are_padded_alike() -> None:
 def test_every_listed_name_is_of_one_task_and_in_the_help(name: str) -> None:
     found = [kind for kind in KINDS if kind.parse(name) is not None]
     assert [type(kind_of(name))] == found
-    assert Task(name, 0.1).factor == (int(name[2:]) if name.startswith("sr") else 1)
+    task = Task(name, **{"sigma": 0.1, "simulate": True, **NEEDED.get(name, {})})
+    assert task.factor == (int(name[2:]) if name.startswith("sr") else 1)
     assert (name in HELP) == (name in TASKS)
 
 
 @pytest.mark.parametrize("name", ["", "sr", "sr0", "sr04", "sr10000", "sr4 ", "sr٤", "Denoise", "denoise,sr4"])
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"^--tasks must be one of denoise, .*, colorize: got '"):
+    with pytest.raises(ValueError, match=r"^--tasks must be one of denoise, .*, colorize, .*: got '"):
         kind_of(name, "--tasks")
 
 
@@ -222,7 +229,7 @@ def test_calibration_finds_a_posed_measurement_and_one_made_by_hand_under_the_sa
 
 @pytest.mark.parametrize("name", TASKS)
 def test_pictures_of_every_task_can_be_stacked(name: str) -> None:
-    task = Task(name, 0.1, simulate=True)
+    task = Task(name, **{"sigma": 0.1, "simulate": True, "fit": True, **NEEDED.get(name, {})})
     posed = [pose(task, picture(16, 16), PRIOR, seed=seed).measurement for seed in (0, 1)]
     together = Measurement.stack(posed)
     for i, one in enumerate(posed):

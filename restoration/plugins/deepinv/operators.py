@@ -6,7 +6,17 @@ import copy
 from collections.abc import Callable, Sequence
 
 import torch
-from deepinv.physics import MRI, BlurFFT, Decolorize, DecomposablePhysics, Inpainting, Physics, SinglePixelCamera
+from deepinv.physics import (
+    MRI,
+    BlurFFT,
+    Decolorize,
+    DecomposablePhysics,
+    Downsampling,
+    Inpainting,
+    Physics,
+    SinglePixelCamera,
+)
+from deepinv.physics import Blur as Convolution
 from torch import Tensor
 
 from degradations import (
@@ -18,14 +28,16 @@ from degradations import (
     SVDOperator,
     check_operator,
 )
+from degradations import Downsampling as Shrinking
 from degradations.fourier import AXES
 from restoration.plugins.deepinv.decomposed import Decomposed
 from restoration.plugins.deepinv.physics import SVDPhysics
 
 INSTEAD = {
-    "Downsampling": "take as_physics(SuperResolution(image_shape, factor)), which averages blocks",
-    "DownsamplingMatlab": "take as_physics(SuperResolution(image_shape, factor)), which averages blocks",
-    "Blur": "take BlurFFT, whose blur is circular",
+    "Downsampling": 'take padding="circular"',
+    "DownsamplingMatlab": "take as_physics(Downsampling(image_shape, factor)), which is bicubic and circular",
+    "Upsampling": "take Downsampling",
+    "Blur": 'take padding="circular"',
     "MultiCoilMRI": "take MRI for a single coil",
 }
 ANYHOW = "take deepinv's DiffPIR or DPS with as_denoiser(prior), or write an SVDOperator (docs/custom-operator.md)"
@@ -38,8 +50,8 @@ def from_physics(physics: Physics, image_shape: Sequence[int] | None = None) -> 
 
     Works with every ``DecomposablePhysics`` whose bases are orthonormal (Denoising, Inpainting, Demosaicing, MRI
     with images of 2 channels, SinglePixelCamera, one's own). By bases of ours it works with MRI of real images,
-    BlurFFT, whose half spectrum has inner columns once that count twice, and the economic bases of Decolorize
-    and SinglePixelCamera(fast=False). All are checked on random numbers.
+    BlurFFT, whose half spectrum has inner columns once that count twice, circular Blur and Downsampling, and the
+    economic bases of Decolorize and SinglePixelCamera(fast=False). All are checked on random numbers.
 
     Args:
         physics: A.
@@ -67,12 +79,17 @@ def from_physics(physics: Physics, image_shape: Sequence[int] | None = None) -> 
 def refuse_undecomposable(physics: Physics) -> None:
     """TypeError, saying what to take instead, for a physics without a singular value decomposition."""
     name = type(physics).__name__
-    if not isinstance(physics, DecomposablePhysics):
+    if not isinstance(physics, DecomposablePhysics) and not _circular(physics):
         reasons = [INSTEAD[name], "or"] if name in INSTEAD else []
         raise TypeError(f"physics {name} has no singular value decomposition: {' '.join([*reasons, ANYHOW])}")
 
 
-def _shape(physics: DecomposablePhysics, image_shape: Sequence[int] | None) -> tuple[int, ...]:
+def _circular(physics: Physics) -> bool:
+    """Whether it is a blur or down-sampling of periodic images, which its filter decides."""
+    return type(physics) in (Convolution, Downsampling) and getattr(physics, "padding", None) == "circular"
+
+
+def _shape(physics: Physics, image_shape: Sequence[int] | None) -> tuple[int, ...]:
     own = getattr(physics, "img_size", None)
     if isinstance(physics, MRI):
         if physics.mask.ndim != 4:  # volumes, and DynamicMRI
@@ -94,7 +111,7 @@ def _shape(physics: DecomposablePhysics, image_shape: Sequence[int] | None) -> t
     return shape
 
 
-def _adapt(physics: DecomposablePhysics, shape: tuple[int, ...]) -> tuple[SVDOperator, Callable[[Tensor], Tensor]]:
+def _adapt(physics: Physics, shape: tuple[int, ...]) -> tuple[SVDOperator, Callable[[Tensor], Tensor]]:
     """The operator, and A as the physics itself says it."""
     if isinstance(physics, (MRI, Inpainting)) and physics.mask is not None:
         binary = bool(((physics.mask == 0) | (physics.mask == 1)).all())
@@ -105,7 +122,11 @@ def _adapt(physics: DecomposablePhysics, shape: tuple[int, ...]) -> tuple[SVDOpe
             )
     if isinstance(physics, MRI) and shape[0] == 1:
         return _real_mri(physics.mask, shape), lambda x: physics.A(torch.cat([x, torch.zeros_like(x)], dim=1))
-    if isinstance(physics, BlurFFT):
+    if isinstance(physics, (BlurFFT, Convolution)) or type(physics) is Downsampling:
+        if physics.filter is None and not isinstance(physics, Downsampling):
+            raise ValueError(f"{type(physics).__name__} has no filter yet: set it with physics.update(filter=...)")
+        if type(physics) is Downsampling:
+            return _shrinking(physics, shape), physics.A
         return Blur(shape, torch.fft.fftshift(_response(physics, shape), AXES)), physics.A
     if isinstance(physics, Decolorize):
         return Colorization(shape, physics.srf.detach().flatten()).to(physics.srf.device), physics.A
@@ -121,11 +142,31 @@ def _real_mri(mask: Tensor, shape: tuple[int, ...]) -> FourierSampling:
     return FourierSampling(shape, kept[0] if len(kept) == 1 else kept)
 
 
-def _response(physics: BlurFFT, shape: tuple[int, ...]) -> Tensor:
-    """(C, H, W) or (B, C, H, W): the blur of a point at the origin."""
+def _shrinking(physics: Downsampling, shape: tuple[int, ...]) -> Shrinking:
+    """The filter as ours: about the middle of a block, where deepinv's is about its first pixel."""
+    factor = int(physics.factor)
     if physics.filter is None:
-        raise ValueError("BlurFFT has no filter yet: set it with physics.update(filter=...)")
-    point = torch.zeros(len(physics.mask), *shape, device=physics.mask.device)
+        response = torch.zeros(shape[1:])
+        response[0, 0] = 1
+    else:
+        if len(physics.filter) > 1 or physics.filter.shape[1] > 1:
+            raise ValueError(
+                f"Downsampling must have one filter for all images and channels: got {tuple(physics.filter.shape)}"
+            )
+        # Its A is the blur that padding and filter make, and then every factor-th pixel.
+        blur = Convolution(physics.filter, padding="circular", device=physics.filter.device)
+        response = _response(blur, (1, *shape[1:]))[0]
+    # What lies d pixels from a kept one has the weight h(−d).
+    around = response.flip(AXES).roll((1, 1), AXES)
+    sides = [side - (side - factor) % 2 for side in shape[1:]]
+    for axis, side in zip(AXES, sides, strict=True):
+        around = around.roll((side - factor) // 2, axis).narrow(axis, 0, side)
+    return Shrinking(shape, factor, around)
+
+
+def _response(physics: Physics, shape: tuple[int, ...]) -> Tensor:
+    """(C, H, W) or (B, C, H, W): the blur of a point at the origin."""
+    point = torch.zeros(len(physics.filter), *shape, device=physics.filter.device)
     point[..., 0, 0] = 1
     response: Tensor = physics.A(point).detach()
     return response[0] if len(response) == 1 else response

@@ -395,7 +395,7 @@ def test_without_deepinv_one_line_names_the_extra(folder: Path, bench, monkeypat
     [
         (
             ("--methods", "pinv,magic"),
-            "--methods must be all or among pinv, one, classic, plain, nested, faithful, nested-faithful, ",
+            "--methods must be all or among pinv, one, classic, wiener, richardson-lucy, plain, nested, faithful, nested-faithful, ",
         ),
         (
             ("--tasks", "sharpen"),

@@ -21,7 +21,21 @@ from deepinv.physics import (
     Tomography,
 )
 
-from degradations import Colorization, SuperResolution, SVDOperator, check_operator
+from degradations import (
+    JPEG,
+    Colorization,
+    CompressedSensing,
+    Dense,
+    Grey,
+    Masked,
+    Mosaic,
+    Separable,
+    SuperResolution,
+    SVDOperator,
+    check_operator,
+)
+from degradations import Denoising as OurDenoising
+from degradations import Downsampling as Shrinking
 from restoration.deepinv_plugin import as_physics, from_physics
 
 
@@ -75,6 +89,22 @@ def physics() -> dict[str, tuple[Physics, tuple[int, int, int]]]:
         "blur of zeros": (BlurFFT((1, 8, 6), torch.full((1, 1, 4, 2), 1 / 8)), (1, 8, 6)),
         "blur, a filter a channel": (BlurFFT((3, 8, 6), blurs.reshape(1, 3, 3, 3)), (3, 8, 6)),
         "blur, a filter an image": (BlurFFT((3, 8, 6), blurs), (3, 8, 6)),
+        "blur, circular": (Blur(blurs[:1], padding="circular"), (3, 8, 6)),
+        "blur, circular, odd": (Blur(uniform(1, 1, 4, 3), padding="circular"), (1, 7, 5)),
+        "blur, circular, a filter an image": (Blur(blurs, padding="circular"), (3, 8, 6)),
+        "shrunk": (Downsampling((3, 8, 6), filter=uniform(1, 1, 3, 3), factor=2, padding="circular"), (3, 8, 6)),
+        "shrunk by 3": (Downsampling((1, 9, 6), filter=uniform(1, 1, 4, 2), factor=3), (1, 9, 6)),
+        "shrunk by 3, even": (Downsampling((1, 12, 6), filter=uniform(1, 1, 3, 3), factor=3), (1, 12, 6)),
+        "shrunk, no filter": (Downsampling((3, 8, 6), filter=None, factor=2), (3, 8, 6)),
+        "shrunk, Gaussian": (Downsampling((3, 16, 24), filter="gaussian", factor=2), (3, 16, 24)),
+        "shrunk, bicubic": (Downsampling((3, 16, 24), filter="bicubic", factor=2), (3, 16, 24)),
+        "our bicubic": (as_physics(Shrinking((3, 16, 24), 2)), (3, 16, 24)),
+        "our jpeg": (as_physics(JPEG((3, 16, 16), [torch.full((8, 8), 20.0)] * 2, "4:2:0")), (3, 16, 16)),
+        "our mosaic": (as_physics(Mosaic((3, 8, 6))), (3, 8, 6)),
+        "our compressed sensing": (as_physics(CompressedSensing((3, 8, 6), 0.25)), (3, 8, 6)),
+        "our dense": (as_physics(Dense((1, 4, 4), uniform(6, 16))), (1, 4, 4)),
+        "our separable": (as_physics(Separable((3, 8, 6), uniform(4, 8), uniform(6, 6))), (3, 8, 6)),
+        "our old print": (as_physics(Grey((3, 8, 6), Masked(OurDenoising((1, 8, 6)), mask(8, 6)))), (3, 8, 6)),
         "grey": (Decolorize(), (3, 8, 6)),
         "grey, flat": (Decolorize(srf="flat"), (3, 8, 6)),
         "one's own": (Flipped(), (2, 3, 4)),
@@ -171,9 +201,9 @@ def test_physics_without_a_decomposition_are_refused_by_name() -> None:
     composed = Blur(torch.ones(1, 1, 3, 3)) * Denoising(GaussianNoise(0.1))
     with pytest.raises(TypeError, match=r"ComposedLinearPhysics has no singular value decomposition: .*DPS"):
         from_physics(composed, (1, 8, 8))
-    with pytest.raises(TypeError, match=r"Downsampling has no .*SuperResolution"):
-        from_physics(Downsampling((1, 8, 8), filter=None), (1, 8, 8))
-    with pytest.raises(TypeError, match=r"Blur has no .*BlurFFT"):
+    with pytest.raises(TypeError, match=r'Downsampling has no .*padding="circular"'):
+        from_physics(Downsampling((1, 8, 8), filter=uniform(1, 1, 3, 3), padding="reflect"), (1, 8, 8))
+    with pytest.raises(TypeError, match=r'Blur has no .*padding="circular"'):
         from_physics(Blur(torch.ones(1, 1, 3, 3)), (1, 8, 8))
     with pytest.raises(TypeError, match=r"Tomography has no singular value decomposition"):
         from_physics(Tomography(angles=4, img_width=8, normalize=True), (1, 8, 8))
