@@ -4,6 +4,7 @@ from degradations.check import OperatorCheckError, check_operator
 from degradations.colorization import Colorization
 from degradations.denoising import Denoising
 from degradations.fourier import Blur, FourierSampling
+from degradations.grey import Grey
 from degradations.inpainting import Inpainting
 from degradations.measurement import Measurement, simulate
 from degradations.operator import SVDOperator
@@ -15,6 +16,7 @@ __all__ = [
     "Colorization",
     "Denoising",
     "FourierSampling",
+    "Grey",
     "Inpainting",
     "Measurement",
     "OperatorCheckError",

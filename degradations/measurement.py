@@ -187,5 +187,8 @@ def simulate(
     noiseless = Measurement(clean, operator, sigma)  # checks sigma before it is used
     scale = torch.as_tensor(noiseless.sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
     # Noise on values that were never measured would be invented data: U Uᵀ keeps it to the measured ones.
-    measured = operator.U(operator.Ut(n.to(clean)))
+    spectral = operator.Ut(n.to(clean))
+    if operator.noiseless is not None:
+        spectral = torch.where(operator.noiseless, 0, spectral)
+    measured = operator.U(spectral)
     return replace(noiseless, y=clean + scale * measured)

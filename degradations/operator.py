@@ -30,6 +30,8 @@ class SVDOperator(torch.nn.Module):
         image_shape: (C, H, W) of one image.
         measurement_shape: (C', H', W') of one measurement.
         singular_values: non-negative, broadcastable against (B, C, H, W).
+        noiseless: bool, broadcastable against (B, C, H, W): components that are measured exactly, whatever the
+            measurement's sigma; None where there are none.
 
     Attributes:
         per_image: names of the buffers that have one entry for each image as soon as ``singular_values`` do. A
@@ -42,17 +44,20 @@ class SVDOperator(torch.nn.Module):
 
     per_image: tuple[str, ...] = ()
     singular_values: Tensor
+    noiseless: Tensor | None
 
     def __init__(
         self,
         image_shape: Sequence[int],
         measurement_shape: Sequence[int],
         singular_values: Tensor,
+        noiseless: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = checked_shape("image_shape", image_shape)
         self.measurement_shape = checked_shape("measurement_shape", measurement_shape)
         self.register_buffer("singular_values", singular_values)
+        self.register_buffer("noiseless", noiseless)
         self._exact: tuple[str, ...] = ()
 
     def register_exact(self, name: str, tensor: Tensor) -> None:

@@ -25,7 +25,7 @@ from restoration.pictures import images
 from restoration.pictures.sources import Source
 from restoration.priors import DiffusionPrior
 from restoration.restorer import DEFAULT, Restorer, synchronise
-from restoration.tasks import Problem, Task, derived_seed, pose
+from restoration.tasks import Problem, Task, derived_seed, pose, with_channels
 from solvers import Spectral
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
@@ -102,7 +102,7 @@ def problem_of(task: Task, source: Source, prior_shape: tuple[int, int, int]) ->
     Raises:
         ImageError, OSError: it cannot be read or used.
     """
-    picture = images.decode(source.read(), source.name)
+    picture, _ = with_channels(images.decode(source.read(), source.name), prior_shape[0])  # grey ones among others
     return pose(task, picture, prior_shape, seed=seed_of(source.name))
 
 

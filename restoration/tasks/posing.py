@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from degradations import Measurement, simulate
+from degradations import Grey, Measurement, simulate
 from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
@@ -39,13 +39,22 @@ class Problem:
     task: Task
 
     def crop(self, images: Tensor) -> Tensor:
-        """What is wanted (..., H, W) of images restored from the measurement."""
-        return self.frame.crop(images)
+        """What is wanted (..., C, H, W) of images restored from the measurement; C = 1 of a grey picture."""
+        cropped = self.frame.crop(images)
+        return cropped.mean(dim=-3, keepdim=True) if self.grey else cropped
+
+    @property
+    def grey(self) -> bool:
+        """Whether a grey picture is restored by a prior of colour ones."""
+        return isinstance(self.measurement.operator, Grey)
 
     @property
     def degraded(self) -> Tensor:
         """The measurement as a picture (C, H, W) of the wanted size, as its task shows it."""
-        return self.crop(self.task.kind.look(self.measurement.y[0], self.measurement.operator))
+        y, operator = self.measurement.y, self.measurement.operator
+        if isinstance(operator, Grey):
+            y, operator = operator.plane(y), operator.inner
+        return self.frame.crop(self.task.kind.look(y[0], operator))
 
 
 def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None = None, seed: int = 0) -> Problem:
@@ -53,6 +62,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
 
     A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
     clean picture, or what was measured. A larger one is left as it is, for a prior in tiles (``prior_for``).
+
+    A grey picture stays grey with a prior of colour pictures, by :class:`degradations.Grey`, unless the task
+    itself adds colour. (In three channels, ``with_channels``, it is a colour picture that happens to be grey.)
 
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
@@ -84,7 +96,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
             notes.append(f"{how}, from {size} to {_size(picture)}")
     frame = _frame(task, picture, prior_shape)
-    picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
+    grey = len(picture) == 1 < channels == kind.measured_channels(channels)
+    wanted = 1 if grey else channels
+    picture, note = with_channels(picture, wanted if task.simulate else kind.measured_channels(wanted))
     padded = frame.shrunk(f).pad(picture)
     if frame.pads:
         notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
@@ -93,13 +107,17 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     if kind.takes_mask:
         rows, columns = picture.shape[1:]
         known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
-    operator = kind.operator((channels, frame.rows, frame.columns), known)
+    operator = kind.operator((wanted, frame.rows, frame.columns), known)
     sigma = task.sigma or 0.0
-    if not task.simulate:
+    if task.simulate:
+        noise = NoiseSource([derived_seed(seed, "noise")])
+        measurement = simulate(padded[None], operator, sigma, noise=noise)
+    else:
         measurement = Measurement(kind.measured(padded, operator), operator, sigma)
-        return Problem(measurement, None, tuple(notes), frame, task)
-    noise = NoiseSource([derived_seed(seed, "noise")])
-    return Problem(simulate(padded[None], operator, sigma, noise=noise), picture, tuple(notes), frame, task)
+    if grey:
+        whole = Grey(operator)
+        measurement = Measurement(whole.measured(measurement.y), whole, sigma)
+    return Problem(measurement, picture if task.simulate else None, tuple(notes), frame, task)
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:
