@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
     from torch import Tensor
 
     from nested import NestedState
+    from restoration.pictures.picture import Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +24,18 @@ class Output:
 
     Args:
         suffix: what its name ends with: "" for the result, "sample-1" or "std" beside it, "010" for a preview.
-        image: (C, H, W) in [0, 1].
+        picture: what is to be written, with all that the input had.
         record: how it was made; JSON.
     """
 
     suffix: str
-    image: Tensor
+    picture: Picture
     record: Mapping[str, Any]
+
+    @property
+    def image(self) -> Tensor:
+        """Its pixels (C, H, W) in [0, 1]."""
+        return self.picture.pixels
 
 
 @dataclass(frozen=True, eq=False)

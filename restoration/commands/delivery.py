@@ -96,7 +96,7 @@ class Delivery:
         return self.target.with_name(f"{self.target.stem}-{suffix}{self.target.suffix}")
 
     def _preview(self, folder: Path, suffix: str) -> Path:
-        return folder / f"{self.file.stem}-{suffix}.png"
+        return folder / f"{self.file.stem}-{suffix}{self.target.suffix}"
 
 
 class StateFile:
@@ -164,4 +164,4 @@ class StateFile:
 
 def _save(path: Path, output: Output) -> None:
     outputs.make_folder(path.parent)
-    images.save(path, output.image, output.record)
+    images.write(path, output.picture, output.record)

@@ -9,6 +9,7 @@ from restoration.commands.settings import PriorSettings, SamplerSettings, Settin
 from restoration.errors import OutputError, RestorationError
 from restoration.events import Event, Failed
 from restoration.pictures import images, outputs
+from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
 from restoration.restorer import check_limits
@@ -84,9 +85,9 @@ def _restore(
         if skipped is not None:
             display.show(skipped)
             return
-    picture = images.load(file)
+    picture = images.read(file)
     session = Session(recipe, str(file), picture, sha256, state, str(output.state))
-    for note in session.notes:
+    for note in (*session.notes, *losses(session.given, delivery.target.suffix)):
         display.say(f"{file.name}: {note}")
     if session.reallocated is not None:
         display.warn(f"{file.name}: {session.reallocated}")
