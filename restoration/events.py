@@ -144,6 +144,30 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something to know about an input and its result: what was changed on the way, or cannot be kept."""
+
+    input: str
+    message: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "note", "input": self.input, "message": self.message})
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file beside the inputs that is not restored, and why."""
+
+    input: str
+    message: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "left_out", "input": self.input, "message": self.message})
+
+
+@dataclass(frozen=True)
 class Failed:
     """An input could not be restored; the message is one line that says why."""
 
@@ -155,7 +179,7 @@ class Failed:
         return json.dumps({"event": "error", "input": self.input, "message": self.message})
 
 
-Told = Previewed | Restored | Skipped | Failed
+Told = Previewed | Restored | Skipped | Noted | LeftOut | Failed
 """Events with a JSON line."""
 
 Event = Advanced | Told

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
@@ -16,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from nested import NestedState
-from restoration.events import Advanced, Event, Output, Previewed, Restored
+from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored
 from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
@@ -44,6 +46,7 @@ class Session:
     Attributes:
         seeds: one a sample.
         given: the picture that is restored.
+        calls: of the network in one evaluation.
         notes: what was done to the picture on the way, a line each, for the user.
         reallocated: what has changed in the state's allocation, in words; None where nothing has.
         record: what every output of this run records.
@@ -77,13 +80,18 @@ class Session:
         shape = self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
         self._restorer = recipe.restorer(prior)
+        self.calls = _calls(prior, recipe)
         self.notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated = self._going_on(state)
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
-    def run(self, watch: Watch) -> None:
+    def run(self, watch: Watch, stop: Callable[[], bool] | None = None) -> None:
         """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
+
+        Args:
+            watch: called with every event.
+            stop: asked between any two calls of the network, of a large picture's tiles too; true stops the run.
 
         Raises:
             ValueError: the state is another run's, or the network answered NaN.
@@ -99,6 +107,7 @@ class Session:
                 max_nfe=effort.max_nfe,
                 state=self.state,
                 watch=lambda preview: self._watched(preview, watch),
+                stop=_Pace(self, watch, stop).asked,
             )
         except ValueError as error:
             if self.state is None:
@@ -169,6 +178,32 @@ class Session:
         return {} if self.problem.original is None else scores_of(self.problem.original, image)
 
 
+class _Pace:
+    """Hears who wants to stop, and tells early of a deadline that one evaluation of all tiles cannot keep."""
+
+    def __init__(self, session: Session, watch: Watch, stop: Callable[[], bool] | None) -> None:
+        self._watch, self._stop, self._name = watch, stop, session.name
+        self._deadline, self._calls = session.recipe.effort.deadline, session.calls
+        self._heard, self._begun = 0, 0.0
+
+    def asked(self) -> bool:
+        self._heard += 1
+        if self._deadline is not None and 1 < self._heard <= 3 and self._calls > 3:
+            now = time.perf_counter()  # the first call also warms up: the second is the pace
+            takes = (now - self._begun) * self._calls
+            if self._heard == 3 and takes > self._deadline:
+                self._watch(Noted(self._name, _too_soon(self._deadline, takes)))
+        self._begun = time.perf_counter()
+        return self._stop is not None and self._stop()
+
+
+def _too_soon(deadline: float, takes: float) -> str:
+    return (
+        f"the deadline of {deadline:g} s cannot be kept: the first evaluation, which is always made, takes about "
+        f"{takes:.0f} s; Ctrl-C stops it, --fit or a smaller picture takes less"
+    )
+
+
 def _for(task: Task, picture: Picture, prior_shape: tuple[int, int, int]) -> Picture:
     """The picture, its alpha cut as the pixels will be, and in sRGB where its profile cannot hold the result."""
     _, height, width = prior_shape
@@ -200,6 +235,14 @@ def _outputs(
     spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
     mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
     return (*samples, Output("std", given.alone(std / white), spread), mean)
+
+
+def _calls(prior: Prior, recipe: Recipe) -> int:
+    """Of the network in one evaluation."""
+    if not isinstance(prior, TiledPrior):
+        return 1
+    windows = len(prior.windows(prior.schedule.K)) * recipe.effort.samples
+    return math.ceil(windows / recipe.tiles.batch)
 
 
 def _tile_notes(prior: DiffusionPrior, used: Prior) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,7 +12,7 @@ from degradations import Grey, Measurement, simulate
 from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
-from restoration.tasks.masks import half_of_the_pixels, known_pixels
+from restoration.tasks.masks import TOUCHED, half_of_the_pixels, known_pixels, share_of, width_of_holes
 from restoration.tasks.registry import MASKED
 from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
@@ -30,6 +31,8 @@ class Problem:
         notes: what was done to the picture on the way, for the user.
         frame: where the picture lies in the operator's image.
         task: whose measurement it is.
+        given, share: the picture (C, H, W) that was measured, and (1, H, W) how much of what is restored covers
+            it, where a mask's edge is soft; None where it is not.
     """
 
     measurement: Measurement
@@ -37,11 +40,16 @@ class Problem:
     notes: tuple[str, ...]
     frame: Frame
     task: Task
+    given: Tensor | None = None
+    share: Tensor | None = None
 
     def crop(self, images: Tensor) -> Tensor:
         """What is wanted (..., C, H, W) of images restored from the measurement; C = 1 of a grey picture."""
         cropped = self.frame.crop(images)
-        return cropped.mean(dim=-3, keepdim=True) if self.grey else cropped
+        cropped = cropped.mean(dim=-3, keepdim=True) if self.grey else cropped
+        if self.given is None or self.share is None:
+            return cropped
+        return torch.lerp(self.given.to(cropped), cropped, self.share.to(cropped))
 
     @property
     def grey(self) -> bool:
@@ -69,7 +77,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
         prior_shape: (C, H, W) of the images the prior describes.
-        mask: (1 or 3, H, W) of the picture's size, bright (≥ 0.5) where to fill; for tasks that take one.
+        mask: (1 or 3, H, W) of the picture's size, white where to fill; for tasks that take one. Whatever it
+            touches is filled, and where its edge is soft the result is shown as much as it is white. Of a
+            simulated task it is hard, at one half.
         seed: decides the simulated noise and the simulated mask (half of the pixels), on any device alike.
 
     Raises:
@@ -103,10 +113,18 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     if frame.pads:
         notes.append(f"padded by reflection, from {_size(picture)} to {_size(padded)}; the result is cropped back")
     notes += note
-    known = None
+    known = share = None
     if kind.takes_mask:
         rows, columns = picture.shape[1:]
-        known = frame.pad(half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask))
+        least = 0.5 if task.simulate else TOUCHED
+        drawn = half_of_the_pixels(rows, columns, seed) if mask is None else known_pixels(mask, least=least)
+        share = None if mask is None or task.simulate else share_of(mask)
+        known = frame.pad(drawn)
+        wide, window = 0.0 if mask is None else width_of_holes(drawn), min(prior_shape[1:])
+        if wide > window:
+            notes.append(
+                f"a hole is {wide:.0f} pixels wide, and the prior sees {window} at once: its middle is made up"
+            )
     operator = kind.operator((wanted, frame.rows, frame.columns), known)
     sigma = task.sigma or 0.0
     if task.simulate:
@@ -117,7 +135,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     if grey:
         whole = Grey(operator)
         measurement = Measurement(whole.measured(measurement.y), whole, sigma)
-    return Problem(measurement, picture if task.simulate else None, tuple(notes), frame, task)
+    original = picture if task.simulate else None
+    given = None if share is None else picture
+    return Problem(measurement, original, tuple(notes), frame, task, given, share)
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:

@@ -70,6 +70,7 @@ def test_pictures_are_written_where_they_were_announced(tmp_path: Path) -> None:
 
 def test_a_preview_that_cannot_be_written_is_told_and_has_no_path(tmp_path: Path) -> None:
     warned: list[str] = []
+    (tmp_path / "no").touch()
     told = Delivery(Path("in.png"), Path("out.png"), tmp_path / "no" / "p").deliver(PREVIEW, warned.append)
     assert told is PREVIEW
     assert len(warned) == 1

@@ -121,7 +121,7 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
             "mask must have the picture's size, 16×16: got 8×8",
         ),
         (Task("inpaint"), picture(16, 16), torch.ones(1, 16, 16), "white everywhere"),
-        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "nowhere half white"),
+        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "black everywhere"),
     ],
 )
 def test_pictures_and_masks_of_unusable_sizes_are_told(task, given, mask, message: str) -> None:
