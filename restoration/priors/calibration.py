@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from degradations import Measurement
+from nested.reading import conform
 from restoration.errors import PriorError
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
@@ -59,7 +61,8 @@ class Calibration:
             return None
         try:
             told = read_json(path)
-            measured = cls({name: _change(values) for name, values in told["tasks"].items()})
+            tasks = conform(told["tasks"], dict[str, dict[str, Any]], "tasks")
+            measured = cls({name: _change(values) for name, values in tasks.items()})
             return measured if not weights or told["prior fingerprint"].split()[0] == weights else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
@@ -77,5 +80,18 @@ class Calibration:
 
 
 def _change(values: Mapping[str, Any]) -> Change:
-    points = {kind: [(float(x), float(y)) for x, y in values[kind]] for kind in ("complete", "running")}
-    return Change(points["complete"], points["running"], float(values["sigma"]))
+    complete, running = (_points(values[kind], kind) for kind in ("complete", "running"))
+    sigma = conform(values["sigma"], float, "sigma")
+    if sigma < 0:
+        raise ValueError(f"sigma must be at least 0: got {sigma}")
+    return Change(complete, running, float(sigma))
+
+
+def _points(told: Any, kind: str) -> Points:
+    points = [(float(x), float(y)) for x, y in conform(told, list[list[float]], kind)]
+    shares = [x for x, _ in points]
+    if not points or any(not 0 <= x <= 1 or y < 0 for x, y in points):
+        raise ValueError(f"{kind} must be shares from 0 to 1, each with an RMSE of at least 0")
+    if any(above <= below for below, above in pairwise(shares)):
+        raise ValueError(f"{kind} must have rising shares")
+    return points

@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from nested.files import atomic_write
+from nested.reading import conform, read_json
 from restoration.errors import OutputError, first_line
 
 RUN = "run.json"
@@ -46,7 +47,7 @@ class Checkpoints:
 
         self._on_main(begin, f"{record} cannot be written")
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))
+            before = conform(read_json(record), dict[str, Any])
         except (OSError, ValueError) as error:
             raise OutputError(f"{record} cannot be read: {first_line(error)}") from None
         for name, value in settings.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
+from nested.reading import read_json
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
 from restoration.errors import ImageError, OutputError, PriorError, first_line
 from restoration.pictures.sources import find
@@ -245,9 +245,9 @@ def _place(output: Path) -> Path:
 def _told_finished(folder: Path, step: int) -> bool:
     """Whether a run that finished at that step has written its facts: one killed just before has not."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         return bool(facts["finished"]) and facts["steps"] == step
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

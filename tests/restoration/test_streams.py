@@ -68,7 +68,9 @@ def test_a_stream_that_fails_is_remembered_and_raises_nothing() -> None:
     stream.flush()
     assert stream.lost is not None
     assert stream.lost.errno == errno.ENOSPC
-    assert Courtesy(None).lost is not None
+    closed = Courtesy(None)
+    assert closed.lost is not None
+    closed.close()
 
 
 def test_the_first_ctrl_c_is_answered_at_once_and_the_second_insists() -> None:
