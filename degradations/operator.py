@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from degradations.arguments import whole
+
 Index = int | slice | Sequence[int] | Tensor
 
 
@@ -180,7 +182,9 @@ class SVDOperator(torch.nn.Module):
 
 def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """``shape`` as (C, H, W) of positive whole numbers; ValueError otherwise."""
-    sizes = tuple(int(size) for size in shape)
-    if len(sizes) != 3 or min(sizes) < 1 or sizes != tuple(shape):
-        raise ValueError(f"{name} must be (C, H, W), three positive whole numbers: got {tuple(shape)}")
-    return sizes
+    try:
+        sizes = tuple(whole(name, size, 1) for size in shape)
+        channels, height, width = sizes
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be (C, H, W), three positive whole numbers: got {shape!r:.60}") from None
+    return channels, height, width

@@ -25,7 +25,7 @@ from solvers import SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
 
 ANSWER = "restore: stopping; what has been reached is kept (Ctrl-C again: at once)"
-MOST_GROWN = 10_000
+MOST_GROWN, MOST_SAMPLES = 10_000, 1000
 
 
 def run(settings: Settings) -> int:
@@ -235,8 +235,8 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
     effort, output, mask = settings.effort, settings.output, settings.task.mask
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
-    if effort.samples < 1:
-        raise ValueError(f"--samples must be at least 1: got {effort.samples}")
+    if not 1 <= effort.samples <= MOST_SAMPLES:
+        raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
     check_limits(effort.deadline, effort.max_nfe)
     last = SEED_LIMIT - effort.samples
     if effort.seed is not None and not 0 <= effort.seed <= last:

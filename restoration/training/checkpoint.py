@@ -6,12 +6,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from nested.files import atomic_write
@@ -21,6 +23,39 @@ from restoration.errors import OutputError, first_line
 RUN = "run.json"
 UNWRITABLE = (OSError, RuntimeError, SafetensorError)
 """What a full disk is called by Python, by ``torch.save`` and by safetensors."""
+
+
+@contextmanager
+def alone(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Keep other runs out of a folder of checkpoints while the block runs; it is made if it is not there.
+
+    Raises:
+        OutputError: another run is in it, or it cannot be written; in all processes of the run.
+    """
+    told: list[str | None] = [None]
+    made = [path for path in (folder, folder.parent) if not path.exists()]
+    lock = FileLock(folder / ".lock")
+    if accelerator.is_main_process:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            told = [f"another restore-train is at work in {folder.parent}: wait for it, or choose another -o"]
+        except OSError as error:
+            told = [f"{folder} cannot be written: {error.strerror or error}"]
+    broadcast_object_list(told)
+    if told[0] is not None:
+        raise OutputError(told[0])
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            lock.release()
+            if made and {path.name for path in folder.iterdir()} <= {".lock"}:  # nothing was begun
+                with suppress(OSError):
+                    (folder / ".lock").unlink()
+                    for path in made:
+                        path.rmdir()
 
 
 class Checkpoints:

@@ -20,7 +20,7 @@ from restoration.priors.diffusion import FACTS
 from restoration.priors.library.loading import resolve_device
 from restoration.training import presets
 from restoration.training.card import Facts, hardware
-from restoration.training.checkpoint import RUN, Checkpoints
+from restoration.training.checkpoint import RUN, Checkpoints, alone
 from restoration.training.display import Display
 from restoration.training.objective import Objective
 from restoration.training.pictures import Form, Pictures
@@ -198,7 +198,8 @@ def train(options: TrainingOptions) -> int:
     accelerator, interrupt = _accelerator(options), Interrupt()
     with Display(accelerator.is_main_process) as display, interrupt.heard():
         try:
-            finished = TrainingRun(options, display, interrupt, accelerator).train()
+            with alone(_place(options.output), accelerator):
+                finished = TrainingRun(options, display, interrupt, accelerator).train()
         except KeyboardInterrupt:  # while pictures were read, or the second one
             finished = False
     return 0 if finished else INTERRUPTED

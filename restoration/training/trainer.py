@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nested.files import open_to_all
 from nested.reading import conform, read_json, read_tensors
 from restoration.errors import PriorError
 from restoration.training.checkpoint import Checkpoints
@@ -162,6 +163,7 @@ class Trainer:
         }
         save_file(average, folder / AVERAGE)
         (folder / PROGRESS).write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
+        open_to_all(folder)
 
     def _read(self, folder: Path) -> None:
         average, _ = read_tensors(folder / AVERAGE, str(self.accelerator.device))

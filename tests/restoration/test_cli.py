@@ -388,6 +388,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "deadline": (("small.png", *sr4, "--deadline", "0"), "deadline must be"),
         "max nfe": (("small.png", *sr4, "--max-nfe", "0"), "max_nfe must be"),
         "samples": (("small.png", *sr4, "--samples", "0"), "--samples"),
+        "many samples": (("small.png", *sr4, "--samples", "1000000"), "--samples must be from 1 to 1000"),
         "seed": (("small.png", *sr4, "--seed", "-1"), "--seed"),
         "state": (("small.png", *sr4, "--state", "state"), "not a state file"),
         "state of a batch": (("in.png", "small.png", "--task", "sr4", "-o", "d", "--state", "s"), "--state"),
