@@ -32,6 +32,7 @@ def refuse_other_units(measurement: Measurement) -> None:
     y, operator = measurement.y, measurement.operator
     if isinstance(operator, Grey):
         y, operator = operator.plane(y), operator.inner
+    y = operator.U(operator.Ut(y.float()))  # where nothing was measured any number may stand
     if not _averages(operator):
         count = y[0].numel()
         most = float(operator.singular_values.max()) * math.sqrt(count)

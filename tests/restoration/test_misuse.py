@@ -126,6 +126,12 @@ def test_another_operators_y_is_refused_where_no_image_could_give_it() -> None:
     assert Restorer(prior).restore(Measurement(operator(x), operator), outer=1, inner=1).nfe == 1
 
 
+def test_what_stands_where_nothing_was_measured_does_not_count() -> None:
+    mask = torch.arange(64).reshape(8, 8) % 2
+    y = torch.where(mask > 0, Y, 255.0)
+    assert restored(Measurement(y, Inpainting(SHAPE, mask), 0.0)).nfe == 2
+
+
 def test_numbers_that_may_leave_the_range_are_taken_without_clamp() -> None:
     image = Restorer(PRIOR, clamp=False).restore(measured(2 * Y - 1, 0.0), outer=1, inner=1, seeds=[1]).image
     assert float(image.min()) < 0
