@@ -33,6 +33,8 @@ from nested.files import atomic_write
 from nested.reading import conform, read_json, read_tensors, require_regular
 from restoration.errors import OutputError
 
+MOST = 1e12
+"""Beyond any measure of a picture."""
 CONFIG, ASKED = "config.json", "asked.json"
 
 
@@ -202,6 +204,10 @@ class Results:
                 for name, value in row.items():  # a PSNR may be infinite
                     if not isinstance(value, (int, float, str, type(None))):
                         _conform(value, float, f"rows[{i}].{name}", file)
+                    if isinstance(value, (int, float)) and MOST < abs(value) < math.inf:
+                        raise OutputError(
+                            f"{file} is damaged (rows[{i}].{name} is {value!s:.20}); delete it to measure it again"
+                        )
             strange = {row["image"] for row in told.get("rows", [])} - {*told["names"]}
             if strange:
                 raise OutputError(

@@ -164,6 +164,7 @@ def _bound() -> None:
 def main(
     total: Annotated[int, typer.Option("--cases", min=1, help="How many in all.")] = TOTAL,
     seed: Annotated[int, typer.Option(help="Of all damage.")] = 0,
+    kind: Annotated[str | None, typer.Option(help="Of files; all by default.")] = None,
     only: Annotated[str | None, typer.Option(metavar="KIND:NUMBER", help="Repeat one, and show it.")] = None,
 ) -> None:
     """Damage files of every kind that we read, and see that each is read or refused in one line."""
@@ -171,9 +172,9 @@ def main(
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
-        kinds = [only.partition(":")[0]] if only else list(KINDS)
-        if any(kind not in KINDS for kind in kinds):
-            raise typer.BadParameter(f"--only must be KIND:NUMBER, kind one of {', '.join(KINDS)}: got {only}")
+        kinds = [only.partition(":")[0]] if only else [kind] if kind else list(KINDS)
+        if any(name not in KINDS for name in kinds):
+            raise typer.BadParameter(f"kinds are {', '.join(KINDS)}: got {only or kind}")
         sound_files(corpus, kinds)
         if only:
             case = Case(kinds[0], int(only.partition(":")[2]), seed)
@@ -182,11 +183,11 @@ def main(
             console.print(f"{case} ({target.name}): {attempt(case, target, show=True)}", markup=False)
             return
         began = time.monotonic()
-        found = run(cases(total, seed), corpus)
+        found = run([case for case in cases(total, seed) if case.kind in kinds], corpus)
     table = Table("kind", "cases", *Outcome)
-    for kind in KINDS:
-        counted = Counter(outcome for case, outcome in found.items() if case.kind == kind)
-        table.add_row(kind, str(counted.total()), *(str(counted[outcome]) for outcome in Outcome))
+    for name in kinds:
+        counted = Counter(outcome for case, outcome in found.items() if case.kind == name)
+        table.add_row(name, str(counted.total()), *(str(counted[outcome]) for outcome in Outcome))
     console.print(table)
     wrong = [f"{case} {outcome}" for case, outcome in found.items() if outcome not in SOUND]
     console.print(f"{len(found):,} cases in {time.monotonic() - began:.0f} s; wrong: {', '.join(wrong) or 'none'}")

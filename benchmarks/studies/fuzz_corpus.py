@@ -205,7 +205,13 @@ def write_results(folder: Path) -> None:
         Look("nested 3x10", "returned", 10),
         Look("nested 3x10", "returned", 30),
     ]
-    config = {"command": "table2", "prior": "tiny", "features": "numbers", "tasks": ["denoise", "sr4"], "batch": 2}
+    config = {
+        "command": "table2",
+        "prior": "tiny",
+        "features": {"name": "numbers", "dim": 3, "detail": ""},
+        "tasks": ["denoise", "sr4"],
+        "batch": 2,
+    }
     results = Results(folder / "results", config)
     results.ask(2, ["restore-bench", "table2"])
     for task in ("denoise", "sr4"):
