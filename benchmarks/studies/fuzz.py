@@ -18,7 +18,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -75,11 +75,14 @@ def cases(total: int = TOTAL, seed: int = 0) -> list[Case]:
     return [Case(kind, number, seed) for kind, count in shares.items() for number in range(count)]
 
 
-def run(chosen: Sequence[Case], corpus: Path) -> dict[Case, Outcome]:
+def run(
+    chosen: Sequence[Case], corpus: Path, watch: Callable[[Case, Outcome], object] = lambda case, outcome: None
+) -> dict[Case, Outcome]:
     """Run cases, each in a child.
 
     Args:
         corpus: written by ``sound_files``.
+        watch: told every outcome as it comes.
     """
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,6 +90,7 @@ def run(chosen: Sequence[Case], corpus: Path) -> dict[Case, Outcome]:
             place = Path(folder) / "case"
             place.mkdir()
             found[case] = _in_child(case, corpus, place)
+            watch(case, found[case])
             shutil.rmtree(place)
     return found
 
@@ -183,7 +187,12 @@ def main(
             console.print(f"{case} ({target.name}): {attempt(case, target, show=True)}", markup=False)
             return
         began = time.monotonic()
-        found = run([case for case in cases(total, seed) if case.kind in kinds], corpus)
+
+        def watch(case: Case, outcome: Outcome) -> None:
+            if outcome not in SOUND:
+                console.print(f"{case} {outcome}", markup=False)
+
+        found = run([case for case in cases(total, seed) if case.kind in kinds], corpus, watch)
     table = Table("kind", "cases", *Outcome)
     for name in kinds:
         counted = Counter(outcome for case, outcome in found.items() if case.kind == name)
