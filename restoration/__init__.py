@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from degradations import Colorization as Colorization
     from degradations import Denoising as Denoising
     from degradations import FourierSampling as FourierSampling
+    from degradations import Grey as Grey
     from degradations import Inpainting as Inpainting
     from degradations import Measurement as Measurement
     from degradations import OperatorCheckError as OperatorCheckError
@@ -63,6 +64,7 @@ _HOMES = {
         "Colorization",
         "Denoising",
         "FourierSampling",
+        "Grey",
         "Inpainting",
         "Measurement",
         "OperatorCheckError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Iterator
@@ -171,6 +172,7 @@ class DiffusionPrior:
         weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), None)
         if weights is None:
             raise PriorError(f"{unet / WEIGHTS[0]} is missing")
+        _check_types(unet / "config.json", settings, NETWORKS[kind])
         _check_bounds(unet / "config.json", settings)
         network = move(_load_network(weights, NETWORKS[kind], dtype), device)
         channels, out_channels = network.config.in_channels, network.config.out_channels
@@ -282,6 +284,25 @@ def _check_floats(weights: Path) -> None:
     odd = next((name for name, kind in kinds.items() if kind not in FLOATS), None)
     if odd is not None:
         raise PriorError(f"{weights}: {odd} is {kinds[odd]}; weights must be {', '.join(FLOATS)}")
+
+
+def _check_types(path: Path, settings: dict[str, Any], kind: type[UNet2DModel]) -> None:
+    """PriorError where a setting is of another type than its default: it may fail as late as it is used."""
+    wanted = inspect.signature(kind.__init__).parameters
+    for key, value in settings.items():
+        default = wanted[key].default if key in wanted else None
+        if isinstance(default, bool):
+            right = isinstance(value, bool)
+        elif isinstance(default, (int, float)):
+            right = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        elif isinstance(default, str):
+            right = value is None or isinstance(value, str)
+        elif isinstance(default, (tuple, list)):
+            right = value is None or isinstance(value, (int, list))
+        else:
+            right = True
+        if not right:
+            raise PriorError(f"{path}: {key} must be like {default!r}: it is {value!r:.60}")
 
 
 def _check_bounds(path: Path, settings: dict[str, Any]) -> None:

@@ -181,6 +181,10 @@ class Payload:
             "layers_per_block must be at most",
         ),
         (lambda p: edit(p / "unet" / "config.json", block_out_channels=[8] * 40), "has a list of 40"),
+        (
+            lambda p: edit(p / "unet" / "config.json", mid_block_scale_factor=[]),
+            "mid_block_scale_factor must be like 1",
+        ),
         (lambda p: edit(p / "unet" / "config.json", num_class_embeds=10**12), "num_class_embeds must be at most"),
         (lambda p: instead(p / "unet" / "config.json").symlink_to("/dev/zero"), "not a regular file"),
         (lambda p: os.mkfifo(instead(p / "unet" / "config.json")), "not a regular file"),
