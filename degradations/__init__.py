@@ -1,5 +1,6 @@
 """Linear degradations A = U diag(s) Vᵀ with a spectral domain shaped like the image."""
 
+from degradations.achromatic import Achromatic
 from degradations.blocks import JPEG
 from degradations.check import OperatorCheckError, check_operator
 from degradations.colorization import Colorization
@@ -20,6 +21,7 @@ from degradations.super_resolution import SuperResolution
 
 __all__ = [
     "JPEG",
+    "Achromatic",
     "Blur",
     "Colorization",
     "CompressedSensing",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from degradations.arguments import as_plain
 from degradations.operator import SVDOperator, checked_shape
 
 
@@ -33,7 +34,7 @@ class Colorization(SVDOperator):
             raise ValueError(f"image_shape must have at least 2 channels to colorize: got {channels}")
         w = torch.full((channels,), 1 / channels, dtype=torch.float64)
         if weights is not None:
-            w = torch.as_tensor(weights, dtype=torch.float64).cpu()
+            w = as_plain("weights", weights).double().cpu()
         if w.shape != (channels,) or not bool(w.isfinite().all()) or not bool(w.any()):
             raise ValueError(f"weights must be {channels} finite numbers, not all 0: got {weights}")
         norm = w.norm()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from degradations.arguments import as_plain
 from degradations.operator import SVDOperator, checked_shape
 
 
@@ -26,7 +27,7 @@ class Inpainting(SVDOperator):
 
     def __init__(self, image_shape: Sequence[int], mask: Tensor) -> None:
         shape = checked_shape("image_shape", image_shape)
-        mask = torch.as_tensor(mask)
+        mask = as_plain("mask", mask)
         known = mask.to(torch.get_default_dtype())
         if not bool(((known == 0) | (known == 1)).all()):
             raise ValueError("mask must hold only True/1 (known) and False/0 (missing)")

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from degradations.arguments import as_plain, plain, whole
 from degradations.operator import Index, SVDOperator
 
 
@@ -41,14 +42,14 @@ class Measurement:
     sigma: float | Tensor = 0.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.operator, SVDOperator):
+            raise TypeError(f"operator must be an SVDOperator: got {self.operator!r:.60}")
         wanted = self.operator.measurement_shape
         if not isinstance(self.y, Tensor):
             raise TypeError(f"y must be a tensor: got {type(self.y).__name__}")
-        if not isinstance(self.sigma, (int, float, Tensor)):
-            try:
-                object.__setattr__(self, "sigma", torch.as_tensor(self.sigma))
-            except (TypeError, ValueError, RuntimeError):
-                raise TypeError(f"sigma must be a number or one an image: got {self.sigma!r}") from None
+        if self.y.is_meta or self.y.layout != torch.strided:
+            plain("y", self.y)
+        self._check_sigma()
         if self.y.ndim != 4 or tuple(self.y.shape[1:]) != wanted:
             raise ValueError(f"y must be (B, {', '.join(map(str, wanted))}): got {tuple(self.y.shape)}")
         if not self.y.is_floating_point():
@@ -66,6 +67,19 @@ class Measurement:
         if not bool(sigma.isfinite().all()) or bool((sigma < 0).any()):
             raise ValueError(f"sigma must be finite and ≥ 0: got {self.sigma}")
 
+    def _check_sigma(self) -> None:
+        """A number or a plain tensor; a list becomes one."""
+        sigma = self.sigma
+        if isinstance(sigma, Tensor):
+            plain("sigma", sigma)
+        elif isinstance(sigma, (bool, str)):
+            raise TypeError(f"sigma must be a number or one an image: got {sigma!r}")
+        elif not isinstance(sigma, (int, float)):
+            try:
+                object.__setattr__(self, "sigma", as_plain("sigma", sigma))
+            except TypeError:
+                raise TypeError(f"sigma must be a number or one an image: got {sigma!r}") from None
+
     def __len__(self) -> int:
         return len(self.y)
 
@@ -77,6 +91,7 @@ class Measurement:
 
     def expand(self, n: int) -> Measurement:
         """n copies of the measurement of one image, e.g. to draw n posterior samples at once."""
+        whole("n", n, 1)
         if len(self) != 1:
             raise ValueError(f"only the measurement of one image can be expanded: got {len(self)}")
         return self.take([0] * n)
@@ -181,11 +196,16 @@ def simulate(
     if x.ndim != 4 or tuple(x.shape[1:]) != operator.image_shape:
         raise ValueError(f"x must be (B, {', '.join(map(str, operator.image_shape))}): got {tuple(x.shape)}")
     clean = operator(x)
+    if not isinstance(noise, Tensor) and not callable(getattr(noise, "normal", None)):
+        raise TypeError(f"noise must be a tensor, or a source of normal numbers: got {noise!r:.60}")
     n = noise if isinstance(noise, Tensor) else noise.normal(clean.shape)
     if n.shape != clean.shape:
         raise ValueError(f"noise must be shaped as y, {tuple(clean.shape)}: got {tuple(n.shape)}")
     noiseless = Measurement(clean, operator, sigma)  # checks sigma before it is used
     scale = torch.as_tensor(noiseless.sigma, dtype=x.dtype, device=x.device).reshape(-1, 1, 1, 1)
     # Noise on values that were never measured would be invented data: U Uᵀ keeps it to the measured ones.
-    measured = operator.U(operator.Ut(n.to(clean)))
+    spectral = operator.Ut(n.to(clean))
+    if operator.noiseless is not None:
+        spectral = torch.where(operator.noiseless, 0, spectral)
+    measured = operator.U(spectral)
     return replace(noiseless, y=clean + scale * measured)

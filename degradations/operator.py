@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from degradations.arguments import whole
+
 Index = int | slice | Sequence[int] | Tensor
 
 
@@ -30,6 +32,8 @@ class SVDOperator(torch.nn.Module):
         image_shape: (C, H, W) of one image.
         measurement_shape: (C', H', W') of one measurement.
         singular_values: non-negative, broadcastable against (B, C, H, W).
+        noiseless: bool, broadcastable against (B, C, H, W): components that are measured exactly, whatever the
+            measurement's sigma; None where there are none.
 
     Attributes:
         per_image: names of the buffers that have one entry for each image as soon as ``singular_values`` do. A
@@ -42,17 +46,20 @@ class SVDOperator(torch.nn.Module):
 
     per_image: tuple[str, ...] = ()
     singular_values: Tensor
+    noiseless: Tensor | None
 
     def __init__(
         self,
         image_shape: Sequence[int],
         measurement_shape: Sequence[int],
         singular_values: Tensor,
+        noiseless: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = checked_shape("image_shape", image_shape)
         self.measurement_shape = checked_shape("measurement_shape", measurement_shape)
         self.register_buffer("singular_values", singular_values)
+        self.register_buffer("noiseless", noiseless)
         self._exact: tuple[str, ...] = ()
 
     def register_exact(self, name: str, tensor: Tensor) -> None:
@@ -175,7 +182,9 @@ class SVDOperator(torch.nn.Module):
 
 def checked_shape(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
     """``shape`` as (C, H, W) of positive whole numbers; ValueError otherwise."""
-    sizes = tuple(int(size) for size in shape)
-    if len(sizes) != 3 or min(sizes) < 1 or sizes != tuple(shape):
-        raise ValueError(f"{name} must be (C, H, W), three positive whole numbers: got {tuple(shape)}")
-    return sizes
+    try:
+        sizes = tuple(whole(name, size, 1) for size in shape)
+        channels, height, width = sizes
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be (C, H, W), three positive whole numbers: got {shape!r:.60}") from None
+    return channels, height, width

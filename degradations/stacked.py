@@ -24,7 +24,13 @@ class Stacked(SVDOperator):
     def __init__(self, operators: Sequence[SVDOperator]) -> None:
         first = operators[0]
         rows = [operator.singular_values.expand(1, *operator.image_shape) for operator in operators]
-        super().__init__(first.image_shape, first.measurement_shape, torch.cat(rows))
+        exact = [operator.noiseless for operator in operators]
+        noiseless = None
+        if any(part is not None for part in exact):
+            none = torch.zeros(1, 1, 1, dtype=torch.bool, device=rows[0].device)
+            full = [none if part is None else part for part in exact]
+            noiseless = torch.cat([part.expand(1, *first.image_shape) for part in full])
+        super().__init__(first.image_shape, first.measurement_shape, torch.cat(rows), noiseless)
         distinct: list[SVDOperator] = []
         which = []
         for operator in operators:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from degradations.arguments import whole
 from degradations.operator import SVDOperator, checked_shape
 
 
@@ -26,8 +27,10 @@ class SuperResolution(SVDOperator):
 
     def __init__(self, image_shape: Sequence[int], factor: int) -> None:
         channels, height, width = checked_shape("image_shape", image_shape)
-        if factor != int(factor) or factor < 1:
-            raise ValueError(f"factor must be a positive whole number: got {factor}")
+        try:
+            whole("factor", factor, 1)
+        except (TypeError, ValueError):
+            raise ValueError(f"factor must be a positive whole number: got {factor!r}") from None
         if height % factor or width % factor:
             raise ValueError(
                 f"factor must divide the image's height and width: got {factor} for {height}×{width}; "

@@ -139,6 +139,9 @@ class NestedDiffusion:
     def refuse_other(self, run: Run) -> None:
         """ValueError for the run of another sampler, allocation or kind of device."""
         run.refuse_other(*self.configuration)
+        shape = tuple(self.inner.prior.image_shape)
+        if tuple(run.x_k.shape[1:]) != shape:
+            raise ValueError(f"a run's images must be {shape}: got a state of {tuple(run.x_k.shape[1:])}")
         if run.x_k.device.type != run.device:
             raise ValueError(
                 f"a run started on {run.device} goes on there, since noise streams differ between devices: "

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+
+def open_to_all(folder: Path) -> None:
+    """Give everything in a folder, and itself, the permissions that the umask leaves new ones.
+
+    Libraries that write by way of temporary files leave them to their owner alone.
+    """
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:

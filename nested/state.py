@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from nested.files import atomic_write
+from nested.reading import read_tensors, require_regular
 from nested.run import Run
 from solvers import InnerRun
 
-FORMAT = "nested-restoration state 2"
+FORMAT = "nested-restoration state 3"
 
 
 class NestedState(Run):
@@ -44,7 +46,8 @@ class NestedState(Run):
         }
         # clone: safetensors refuses tensors that share memory, as x_k and x0 do at the end of a run.
         stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-        content = save(stored, {"format": FORMAT, "state": json.dumps(facts)})
+        text = json.dumps(facts)
+        content = save(stored, {"format": FORMAT, "state": text, "sha256": _digest(text, stored)})
         atomic_write(Path(path), lambda file: file.write(content))
 
     @classmethod
@@ -66,16 +69,16 @@ class NestedState(Run):
             ValueError: not a state file, a damaged one, or (given ``configuration``) another run's.
             OSError: it cannot be read.
         """
-        with Path(path).open("rb"):  # says clearly what safetensors would not: missing, a folder, no permission
+        require_regular(Path(path))  # before it is opened: a pipe would wait for ever
+        with Path(path).open("rb"):  # says clearly what safetensors would not: missing, no permission
             pass
         try:
-            with safe_open(str(path), framework="pt") as file:
-                metadata: Mapping[str, str] = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ValueError(f"{path} is not a state file of this program")
-                facts: dict[str, Any] = json.loads(metadata["state"])
-                tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            state = _built(cls, facts, tensors, device)
+            tensors, metadata = read_tensors(Path(path))
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"{path} is not a state file of this program")
+            if metadata["sha256"] != _digest(metadata["state"], tensors):
+                raise _DamagedError("its digest is that of another content")
+            state = _built(cls, json.loads(metadata["state"]), tensors, device)
         except (
             _DamagedError,
             SafetensorError,
@@ -89,6 +92,16 @@ class NestedState(Run):
         if configuration is not None:
             state.refuse_other(*configuration)
         return state
+
+
+def _digest(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a state file holds, names, types and shapes among it."""
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
 
 
 class _DamagedError(Exception):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from degradations import JPEG as JPEG
+    from degradations import Achromatic as Achromatic
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
     from degradations import CompressedSensing as CompressedSensing
@@ -75,6 +76,7 @@ _HOMES = {
         "Dense",
         "Downsampling",
         "FourierSampling",
+        "Achromatic",
         "Grey",
         "Inpainting",
         "Masked",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
     from torch import Tensor
 
     from nested import NestedState
+    from restoration.pictures.picture import Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +24,18 @@ class Output:
 
     Args:
         suffix: what its name ends with: "" for the result, "sample-1" or "std" beside it, "010" for a preview.
-        image: (C, H, W) in [0, 1].
+        picture: what is to be written, with all that the input had.
         record: how it was made; JSON.
     """
 
     suffix: str
-    image: Tensor
+    picture: Picture
     record: Mapping[str, Any]
+
+    @property
+    def image(self) -> Tensor:
+        """Its pixels (C, H, W) in [0, 1]."""
+        return self.picture.pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +144,30 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something to know about an input and its result: what was changed on the way, or cannot be kept."""
+
+    input: str
+    message: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "note", "input": self.input, "message": self.message})
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file beside the inputs that is not restored, and why."""
+
+    input: str
+    message: str
+
+    def json(self) -> str:
+        """One line, without its end."""
+        return json.dumps({"event": "left_out", "input": self.input, "message": self.message})
+
+
+@dataclass(frozen=True)
 class Failed:
     """An input could not be restored; the message is one line that says why."""
 
@@ -149,7 +179,7 @@ class Failed:
         return json.dumps({"event": "error", "input": self.input, "message": self.message})
 
 
-Told = Previewed | Restored | Skipped | Failed
+Told = Previewed | Restored | Skipped | Noted | LeftOut | Failed
 """Events with a JSON line."""
 
 Event = Advanced | Told

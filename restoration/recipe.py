@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,9 @@ class Recipe:
         task: what was done to them.
         prior: what clean pictures look like.
         sampler, effort, tiles: the inner sampler's settings, what may be spent, and how large pictures are cut.
-        mask: (1 or 3, H, W) bright where to fill, for tasks that take one.
+        mask: (1 or 3, H, W) white where to fill, for tasks that take one.
         mask_sha256: of the mask's bytes, for the record.
+        mask_changes: what was done to the mask before it was used, for the record.
 
     Raises:
         ValueError: settings that do not fit the prior, the task or each other.
@@ -41,6 +43,7 @@ class Recipe:
     tiles: TileSettings = field(default_factory=TileSettings)
     mask: Tensor | None = None
     mask_sha256: str | None = None
+    mask_changes: Mapping[str, int | bool] | None = None
 
     def __post_init__(self) -> None:
         checked(self.effort.steps, self.prior.schedule.K)
@@ -79,6 +82,7 @@ class Recipe:
             "fit": self.task.fit,
             "overlap": check_tiling(self.prior, self.tiles.overlap, self.tiles.batch),
             "mask_sha256": self.mask_sha256,
+            "mask_changes": None if self.mask_changes is None else dict(self.mask_changes),
             "prior_sha256": self.prior.weights_sha256,
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),

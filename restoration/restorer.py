@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from degradations import Measurement
+from degradations.arguments import number, whole
 from nested import NestedDiffusion, NestedState, supersedes, uniform
+from restoration.check_units import refuse_other_units
 from restoration.evaluate import StoppedError, evaluate
 from solvers import FIRE, NoiseSource, Prior, Spectral, settings_of
 from solvers.units import from_model
@@ -106,6 +108,11 @@ class Restorer:
         eta: float | None = None,
         eta_b: float | None = None,
     ) -> None:
+        if not callable(getattr(prior, "denoise", None)):
+            raise TypeError(f"prior must be one that was loaded, as by load_prior(...): got {prior!r:.60}")
+        for name, value in (("eta", eta), ("eta_b", eta_b)):
+            if value is not None:
+                number(name, value)
         self.prior = prior
         changed = {name: value for name, value in (("eta", eta), ("eta_b", eta_b)) if value is not None}
         chosen = posterior if posterior is not None else "ddrm" if changed else DEFAULT
@@ -150,8 +157,20 @@ class Restorer:
         Raises:
             ValueError: at once, before any work, for arguments that do not fit, and for another run's state.
         """
+        if not isinstance(measurement, Measurement):
+            raise TypeError(f"measurement must be a Measurement: got {type(measurement).__name__}")
+        if allocation is not None:
+            if isinstance(allocation, str) or not isinstance(allocation, Iterable):
+                raise TypeError(f"allocation must be a sequence of whole numbers: got {allocation!r}")
+            allocation = [whole("allocation", n, 1) for n in allocation]
         steps = tuple(uniform(outer, inner) if allocation is None else allocation)
         check_limits(deadline, max_nfe)
+        if state is not None and not isinstance(state, NestedState):
+            raise TypeError(f"state must be a NestedState (NestedState.load reads a file): got {state!r:.60}")
+        if stop is not None and not callable(stop):
+            raise TypeError(f"stop must be a function: got {stop!r:.60}")
+        if self.clamp:
+            refuse_other_units(measurement)
         posterior = self.posterior(measurement)
         nested = NestedDiffusion(posterior, (sum(steps),) if vanilla else steps)
         if state is None:
@@ -187,6 +206,8 @@ class Restorer:
         Raises:
             InterruptedError: stopped before the first evaluation had ended: there is nothing to keep.
         """
+        if watch is not None and not callable(watch):
+            raise TypeError(f"watch must be a function: got {watch!r:.60}")
         previews = self.stream(
             measurement, outer, inner, allocation, vanilla, seeds, deadline, max_nfe, state, stop
         )
@@ -198,7 +219,7 @@ class Restorer:
         while stopped_by is None:
             if supersedes(newest, best):
                 best = newest
-            if watch is not None and watch(newest) and newest.nfe < newest.total_nfe:
+            if watch is not None and watch(_given_away(newest)) and newest.nfe < newest.total_nfe:
                 previews.close()
                 stopped_by = StoppedBy.INTERRUPT
                 break
@@ -259,6 +280,11 @@ class Restorer:
         return image.clamp(0, 1) if self.clamp else image
 
 
+def _given_away(preview: Preview) -> Preview:
+    """For a watcher, who may write into the picture: the result is another one."""
+    return replace(preview, image=preview.image.clone())
+
+
 class _Limits:
     """What ends a run before its end, and the clock for that."""
 
@@ -302,9 +328,9 @@ class _Limits:
 
 def check_limits(deadline: float | None, max_nfe: int | None) -> None:
     """ValueError unless there is time for one evaluation."""
-    if deadline is not None and not deadline > 0:
+    if deadline is not None and not number("deadline", deadline) > 0:
         raise ValueError(f"deadline must be above 0 seconds: got {deadline}")
-    if max_nfe is not None and max_nfe < 1:
+    if max_nfe is not None and whole("max_nfe", max_nfe) < 1:
         raise ValueError(f"max_nfe must be at least 1: got {max_nfe}")
 
 

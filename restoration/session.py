@@ -1,26 +1,31 @@
 """One picture's restoration, from the picture and its task to events; where pictures go is for others to know.
 
     recipe = Recipe(Task("sr4"), load_prior("photos-64"))
-    Session(recipe, "small.png", picture, sha256).run(watch)
+    Session(recipe, "small.png", images.read(path), sha256).run(watch)
 
 ``watch`` is called with every event, stores and shows what it likes, and stops the run by returning True.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
 from torch import Tensor
 
 from nested import NestedState
-from restoration.events import Advanced, Event, Output, Previewed, Restored
+from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored
+from restoration.pictures.colour import grey_in_srgb
+from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration
-from restoration.tasks import Problem, pose
+from restoration.tasks import Problem, Task, fit_to, pose
 from solvers import Prior
 
 Watch = Callable[[Event], bool | None]
@@ -33,13 +38,15 @@ class Session:
     Args:
         recipe: how it is restored.
         name: what events call it.
-        picture: (C, H, W) in [0, 1].
+        picture: with all that its file said; outputs have it too.
         sha256: of the bytes it came in.
         state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
         state_name: what errors call the state.
 
     Attributes:
         seeds: one a sample.
+        given: the picture that is restored.
+        calls: of the network in one evaluation.
         notes: what was done to the picture on the way, a line each, for the user.
         reallocated: what has changed in the state's allocation, in words; None where nothing has.
         record: what every output of this run records.
@@ -53,7 +60,7 @@ class Session:
         self,
         recipe: Recipe,
         name: str,
-        picture: Tensor,
+        picture: Picture,
         sha256: str,
         state: NestedState | None = None,
         state_name: str = "the state",
@@ -65,21 +72,28 @@ class Session:
             )
         self.recipe, self.name, self._state_name = recipe, name, state_name
         self.seeds = state.seeds if state is not None else asked or recipe.drawn_seeds()
+        self.given = picture = _for(recipe.task, picture, recipe.prior.image_shape)
+        pixels = picture.pixels[:1] if picture.grey else picture.pixels
         self.problem: Problem = pose(
-            recipe.task, picture, recipe.prior.image_shape, mask=recipe.mask, seed=self.seeds[0]
+            recipe.task, pixels, recipe.prior.image_shape, mask=recipe.mask, seed=self.seeds[0]
         )
         shape = self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
         self._restorer = recipe.restorer(prior)
-        self.notes = (*self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.calls = _calls(prior, recipe)
+        self.notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated = self._going_on(state)
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
-    def run(self, watch: Watch) -> None:
+    def run(self, watch: Watch, stop: Callable[[], bool] | None = None) -> None:
         """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
+
+        Args:
+            watch: called with every event.
+            stop: asked between any two calls of the network, of a large picture's tiles too; true stops the run.
 
         Raises:
             ValueError: the state is another run's, or the network answered NaN.
@@ -95,6 +109,7 @@ class Session:
                 max_nfe=effort.max_nfe,
                 state=self.state,
                 watch=lambda preview: self._watched(preview, watch),
+                stop=_Pace(self, watch, stop).asked,
             )
         except ValueError as error:
             if self.state is None:
@@ -138,7 +153,7 @@ class Session:
             outer_step=preview.outer_step,
             complete=preview.complete,
             elapsed=preview.elapsed,
-            output=Output(f"{preview.nfe:03d}", mean, {**self.record, **_standing(preview)}),
+            output=Output(f"{preview.nfe:03d}", self.given.like(mean), {**self.record, **_standing(preview)}),
             scores=self._scores(mean),
             expected_change=preview.expected_change,
         )
@@ -146,7 +161,7 @@ class Session:
     def _restored(self, done: Restoration) -> Restored:
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
-        outputs = _outputs(self.problem.finished(done.image), done.seeds, record)
+        outputs = _outputs(self.given, self.problem.finished(done.image), done.seeds, record)
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -157,7 +172,7 @@ class Session:
             outputs=outputs,
             stopped_by=stopped_by,
             seeds=done.seeds,
-            scores=self._scores(outputs[-1].image),
+            scores=self._scores(self.problem.crop(done.image).mean(dim=0)),
             expected_change=best.expected_change,
         )
 
@@ -166,19 +181,71 @@ class Session:
         return facts if original is None else {**scores_of(original, image), **facts}
 
 
-def _outputs(images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]) -> tuple[Output, ...]:
+class _Pace:
+    """Hears who wants to stop, and tells early of a deadline that one evaluation of all tiles cannot keep."""
+
+    def __init__(self, session: Session, watch: Watch, stop: Callable[[], bool] | None) -> None:
+        self._watch, self._stop, self._name = watch, stop, session.name
+        self._deadline, self._calls = session.recipe.effort.deadline, session.calls
+        self._heard, self._begun = 0, 0.0
+
+    def asked(self) -> bool:
+        self._heard += 1
+        if self._deadline is not None and 1 < self._heard <= 3 and self._calls > 3:
+            now = time.perf_counter()  # the first call also warms up: the second is the pace
+            takes = (now - self._begun) * self._calls
+            if self._heard == 3 and takes > self._deadline:
+                self._watch(Noted(self._name, _too_soon(self._deadline, takes)))
+        self._begun = time.perf_counter()
+        return self._stop is not None and self._stop()
+
+
+def _too_soon(deadline: float, takes: float) -> str:
+    return (
+        f"the deadline of {deadline:g} s cannot be kept: the first evaluation, which is always made, takes about "
+        f"{takes:.0f} s; Ctrl-C stops it, --fit or a smaller picture takes less"
+    )
+
+
+def _for(task: Task, picture: Picture, prior_shape: tuple[int, int, int]) -> Picture:
+    """The picture, its alpha cut as the pixels will be, and in sRGB where its profile cannot hold the result."""
+    _, height, width = prior_shape
+    kind = task.kind
+    if task.fit and picture.alpha is not None:
+        f = 1 if task.simulate else kind.factor
+        alpha = fit_to(picture.alpha, height // f, width // f, shrink=task.simulate)
+        picture = replace(picture, alpha=alpha)
+    adds_colour = kind.measured_channels(3) == 1 < prior_shape[0]
+    if adds_colour and len(picture.pixels) == 1 and picture.profile and not is_of_colour(picture.profile):
+        note = "its profile is of grey; converted to sRGB, which the coloured result is in"
+        pixels = grey_in_srgb(picture.pixels, picture.profile)
+        picture = replace(picture, pixels=pixels, profile=None, notes=(*picture.notes, note))
+    return picture
+
+
+def _outputs(
+    given: Picture, images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]
+) -> tuple[Output, ...]:
     """The pictures of a result (B, C, H, W): itself, or every sample, their spread and then their mean."""
     if len(images) == 1:
-        return (Output("", images[0], record),)
+        return (Output("", given.like(images[0]), record),)
     samples = [
-        Output(f"sample-{i}", image, {**record, "shows": f"the sample of seed {seed}"})
+        Output(f"sample-{i}", given.like(image), {**record, "shows": f"the sample of seed {seed}"})
         for i, (image, seed) in enumerate(zip(images, seeds, strict=True), start=1)
     ]
     std = images.std(dim=0).mean(dim=0, keepdim=True)
     white = max(float(std.max()), 1e-6)
     spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
-    mean = Output("", images.mean(dim=0), {**record, "shows": "mean of the samples"})
-    return (*samples, Output("std", std / white, spread), mean)
+    mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
+    return (*samples, Output("std", given.alone(std / white), spread), mean)
+
+
+def _calls(prior: Prior, recipe: Recipe) -> int:
+    """Of the network in one evaluation."""
+    if not isinstance(prior, TiledPrior):
+        return 1
+    windows = len(prior.windows(prior.schedule.K)) * recipe.effort.samples
+    return math.ceil(windows / recipe.tiles.batch)
 
 
 def _tile_notes(prior: DiffusionPrior, used: Prior) -> list[str]:

@@ -34,7 +34,10 @@ class NoiseSource:
             raise TypeError(f"seeds must be whole numbers: got {list(seeds)}") from None
         if not self.seeds or any(not 0 <= seed < SEED_LIMIT for seed in self.seeds):
             raise ValueError(f"seeds must be at least one whole number from 0 to 2⁶³ − 1: got {list(seeds)}")
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except (RuntimeError, TypeError):  # torch lists all that it was ever built for
+            raise ValueError(f"device must be one that torch knows: got {device!r}") from None
         self._generators = [torch.Generator(self.device).manual_seed(seed) for seed in self.seeds]
 
     def normal(self, shape: Sequence[int]) -> Tensor:

@@ -26,7 +26,7 @@ from restoration.errors import ImageError
 from restoration.pictures import images
 from restoration.pictures.sources import Source
 from restoration.restorer import DEFAULT, Restorer, synchronise
-from restoration.tasks import Problem, derived_seed, fit_to, pose
+from restoration.tasks import Problem, derived_seed, fit_to, pose, with_channels
 from solvers import Prior, Spectral
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
@@ -106,7 +106,8 @@ def problem_of(case: Case, source: Source, shape: tuple[int, int, int]) -> Probl
     Raises:
         ImageError, OSError: it cannot be read or used.
     """
-    picture, seed = images.decode(source.read(), source.name), seed_of(source.name)
+    picture, _ = with_channels(images.decode(source.read(), source.name), shape[0])  # grey ones among others
+    seed = seed_of(source.name)
     if case.task.fit and tuple(picture.shape[1:]) != shape[1:]:
         picture = fit_to(picture, *shape[1:], shrink=True)
     rows, columns = picture.shape[1:]

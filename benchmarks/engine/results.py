@@ -20,19 +20,47 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from benchmarks.engine import command_line
 from benchmarks.engine.chunk import Chunk
 from nested.files import atomic_write
+from nested.reading import conform, read_json, read_tensors, require_regular
 from restoration.errors import OutputError
 
+MOST = 1e12
+"""Beyond any measure of a picture."""
 CONFIG, ASKED = "config.json", "asked.json"
+
+
+class _Row(TypedDict):
+    """A row of a chunk; a look's metrics stand beside these by name."""
+
+    image: str
+    run: str
+    kind: str
+    nfe: int
+
+
+class _Chunk(TypedDict):
+    """A chunk as it is stored; see :class:`Chunk`."""
+
+    names: list[str]
+    rows: NotRequired[list[_Row]]
+    failed: NotRequired[dict[str, str]]
+    seconds: NotRequired[dict[str, float]]
+    hardware: NotRequired[str]
+    seeds: NotRequired[dict[str, int]]
+    operators: NotRequired[dict[str, str]]
+
+
+class _Asked(TypedDict):
+    chunks: NotRequired[int]
 
 
 class Results:
@@ -139,7 +167,7 @@ class Results:
     def asked(self) -> dict[str, Any]:
         """What the newest command asked for; empty where it is not recorded."""
         file = self.folder / ASKED
-        return _read(file) if file.is_file() else {}
+        return _read(file, _Asked) if file.is_file() else {}
 
     def argv(self) -> tuple[str, ...]:
         """The newest command line, program name first; empty where it is not stored, as in older folders.
@@ -167,10 +195,25 @@ class Results:
         """
         for index in self.indices(task):
             file = self._file(task, index)
-            try:
-                yield Chunk(**_read(file))
-            except TypeError:
-                raise OutputError(f"{file} is damaged; delete it to measure it again") from None
+            told = _read(file, _Chunk)
+            if unknown := {*told} - {*_Chunk.__annotations__}:
+                raise OutputError(
+                    f"{file} is damaged (it has {sorted(unknown)[0]}); delete it to measure it again"
+                )
+            for i, row in enumerate(told.get("rows", [])):
+                for name, value in row.items():  # a PSNR may be infinite
+                    if not isinstance(value, (int, float, str, type(None))):
+                        _conform(value, float, f"rows[{i}].{name}", file)
+                    if isinstance(value, (int, float)) and MOST < abs(value) < math.inf:
+                        raise OutputError(
+                            f"{file} is damaged (rows[{i}].{name} is {value!s:.20}); delete it to measure it again"
+                        )
+            strange = {row["image"] for row in told.get("rows", [])} - {*told["names"]}
+            if strange:
+                raise OutputError(
+                    f"{file} is damaged (a row is of none of its pictures); delete it to measure it again"
+                )
+            yield Chunk(**told)
 
     def features(self, task: str, index: int, key: str) -> Tensor:
         """(B, dim) of the readable pictures of a chunk, at one look.
@@ -180,10 +223,13 @@ class Results:
         """
         path = self._file(task, index).with_suffix(".safetensors")
         try:
+            require_regular(path)
             with safe_open(path, "pt") as file:
                 tensor: Tensor = file.get_tensor(key)
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise _damaged(path, error) from None
+        if tensor.ndim != 2 or not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
+            raise _damaged(path, ValueError(f"{key} must be finite (B, dim): got {tuple(tensor.shape)}"))
         return tensor
 
     def pictures(self, task: str) -> tuple[list[str], dict[str, Tensor]]:
@@ -217,21 +263,30 @@ def _write(path: Path, data: bytes) -> None:
     atomic_write(path, lambda file: file.write(data))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, kind: Any = dict[str, Any]) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told: dict[str, Any] = read_json(path, finite=False)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path} is damaged ({error}); delete it to measure it again") from None
-    if not isinstance(told, dict):
-        raise OutputError(f"{path} is damaged; delete it to measure it again")
+    _conform(told, kind, path.name, path)
     return told
+
+
+def _conform(value: Any, kind: Any, name: str, path: Path) -> None:
+    try:
+        conform(value, kind, name)
+    except ValueError as error:
+        raise OutputError(f"{path} is damaged ({error}); delete it to measure it again") from None
 
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors, _ = read_tensors(path)
+    except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
+    shapes = {tuple(tensor.shape) for tensor in tensors.values()}
+    if len(shapes) != 1 or not min(next(iter(shapes), (0,)), default=0):
+        raise _damaged(path, ValueError("its pictures must be of one shape, and some"))
     return tensors
 
 

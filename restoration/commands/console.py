@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
 from typing import Any
 
+from restoration.commands import streams
 from restoration.commands.interrupt import INTERRUPTED
+
+LISTING = {"--help", "--version", "--list-priors"}
+"""Options whose text is all there is to have."""
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
 
@@ -20,13 +25,17 @@ def script(name: str, app: Any) -> None:
     code: object = 1
     # On some processors MKL's sums otherwise depend on where in memory a tensor lies: a seed repeats a picture.
     os.environ.setdefault("MKL_CBWR", "AUTO")
+    out, err = streams.install()
     try:
         main(name, app)
     except SystemExit as stop:
         code = stop.code
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # whoever read it may have gone
-            stream.flush()
+    out.flush()
+    lost = out.lost
+    if lost is not None and lost.errno != errno.EPIPE and LISTING & {*sys.argv[1:]}:
+        err.write(f"{name}: what was asked for cannot be written to standard output: {lost.strerror}\n")
+        code = 2
+    err.flush()
     os._exit(code if isinstance(code, int) else 0)
 
 
@@ -38,7 +47,7 @@ def main(name: str, app: Any) -> None:
             sys.stderr.write(f"{name}: interrupted\n")
         sys.exit(code)
     except Exception as error:
-        message = _mendable(name, error)
+        message = mendable(name, error)
         if message is None:
             raise
         with suppress(OSError, AttributeError):
@@ -46,7 +55,7 @@ def main(name: str, app: Any) -> None:
         sys.exit(2)
 
 
-def _mendable(name: str, error: Exception) -> str | None:
+def mendable(name: str, error: Exception) -> str | None:
     """The message of an error that is the user's to mend, None for a bug of ours."""
     if hasattr(error, "format_message"):  # typer's own, whichever click it brings
         return f"{error.format_message()} ({name} --help)"

@@ -34,11 +34,15 @@ class Delivery:
         file: the input.
         target: its result.
         previews: a folder for completed previews, if they are wanted.
+        stem: what previews' names begin with; None is the input's.
+        quality: of JPEG and WebP.
     """
 
     file: Path
     target: Path
     previews: Path | None
+    stem: str | None = None
+    quality: int | None = None
 
     def written(self, effort: EffortSettings) -> list[Path]:
         """Every picture that may be written."""
@@ -81,14 +85,14 @@ class Delivery:
         if isinstance(event, Previewed) and self.previews is not None:
             path = self._preview(self.previews, event.output.suffix)
             try:
-                _save(path, event.output)
+                self._save(path, event.output)
             except RestorationError as error:
                 warn(f"restore: the preview is not stored: {error}")
                 return event
             return replace(event, path=str(path))
         if isinstance(event, Restored):
             for output in event.outputs:
-                _save(self._beside(output.suffix) if output.suffix else self.target, output)
+                self._save(self._beside(output.suffix) if output.suffix else self.target, output)
             return replace(event, path=str(self.target))
         return event
 
@@ -96,7 +100,11 @@ class Delivery:
         return self.target.with_name(f"{self.target.stem}-{suffix}{self.target.suffix}")
 
     def _preview(self, folder: Path, suffix: str) -> Path:
-        return folder / f"{self.file.stem}-{suffix}.png"
+        return folder / f"{self.stem or self.file.stem}-{suffix}{self.target.suffix}"
+
+    def _save(self, path: Path, output: Output) -> None:
+        outputs.make_folder(path.parent)
+        images.write(path, output.picture, output.record, self.quality)
 
 
 class StateFile:
@@ -160,8 +168,3 @@ class StateFile:
                 self._warn(f"restore: the state is not stored: {error}")
         ended = time.monotonic()
         self._next = ended + max(STATE_EVERY_S, STATE_SHARE * (ended - began))
-
-
-def _save(path: Path, output: Output) -> None:
-    outputs.make_folder(path.parent)
-    images.save(path, output.image, output.record)

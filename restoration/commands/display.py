@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from restoration.events import Advanced, Event, Failed, Previewed, Restored, Skipped
+from restoration.events import Advanced, Event, Failed, LeftOut, Noted, Previewed, Restored, Skipped
 
 LONGEST_NAME = 20
 
@@ -131,8 +131,12 @@ class Display:
             self._bar.update(self._task, completed=event.nfe, next_preview=text)
 
 
-def _in_words(event: Previewed | Restored | Skipped) -> str:
+def _in_words(event: Previewed | Restored | Skipped | Noted | LeftOut) -> str:
     name = Path(event.input).name
+    if isinstance(event, Noted):
+        return f"{name}: {event.message}"
+    if isinstance(event, LeftOut):
+        return f"{event.input} is left out: it {event.message}"
     if isinstance(event, Skipped):
         return f"{name}: {event.path} is done; skipped (--overwrite redoes it)"
     spent, change = f"{event.nfe} of {event.total_nfe} evaluations", event.expected_change

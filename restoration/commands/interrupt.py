@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -14,8 +15,13 @@ INTERRUPTED = 130
 
 @dataclass
 class Interrupt:
-    """Whether the user has asked to stop. The first Ctrl-C asks, the second insists."""
+    """Whether the user has asked to stop. The first Ctrl-C asks, the second insists.
 
+    Args:
+        answer: what is said on stderr at once; nothing where it is empty.
+    """
+
+    answer: str = ""
     asked: bool = False
 
     @contextmanager
@@ -26,6 +32,9 @@ class Interrupt:
             if self.asked:
                 raise KeyboardInterrupt
             self.asked = True
+            if self.answer:
+                with suppress(OSError):  # not by a stream, which may be in the middle of a line
+                    os.write(2, f"\n{self.answer}\n".encode())
 
         numbers = [signal.SIGINT, signal.SIGTERM]
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from torch import Tensor
+
+from restoration.commands import console
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
-from restoration.commands.settings import PriorSettings, SamplerSettings, Settings
-from restoration.errors import OutputError, RestorationError
-from restoration.events import Event, Failed
-from restoration.pictures import images, outputs
+from restoration.commands.settings import OutputSettings, PriorSettings, SamplerSettings, Settings, TaskSettings
+from restoration.errors import ImageError, OutputError
+from restoration.events import Event, Failed, LeftOut, Noted
+from restoration.pictures import images, inputs, outputs
+from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
 from restoration.restorer import check_limits
 from restoration.session import Session
-from restoration.tasks import MASKED, Task, known_pixels
+from restoration.tasks import MASKED, Task, known_pixels, mask_of
 from solvers import FIRE, SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
+
+ANSWER = "restore: stopping; what has been reached is kept (Ctrl-C again: at once)"
+MOST_GROWN, MOST_SAMPLES = 10_000, 1000
 
 
 def run(settings: Settings) -> int:
@@ -37,34 +45,85 @@ def run(settings: Settings) -> int:
         quality=asked.quality,
         pattern=asked.pattern,
     )
-    files, batch = outputs.expand(settings.inputs)
-    _check(settings, task, batch)
     output = settings.output
-    targets = outputs.plan(files, output.path, batch)
-    deliveries = [Delivery(file, target, output.previews) for file, target in targets.items()]
-    outputs.spare(
-        [*files, settings.task.mask],
-        [output.state, *(path for delivery in deliveries for path in delivery.written(settings.effort))],
-    )
+    own = [path for path in (output.path, output.previews) if path is not None and path.is_dir()]
+    found = inputs.expand(settings.inputs, output.recursive, own)
+    deliveries = _deliveries(settings, task, found)
     recipe = _recipe(settings, task)
-    interrupt, failed = Interrupt(), 0
+    interrupt, failed = Interrupt(ANSWER), 0
     with Display(output.json) as display, interrupt.heard():
+        for path, why in found.left_out:
+            display.show(LeftOut(str(path), why))
         for position, delivery in enumerate(deliveries):
             if interrupt.asked:
                 display.warn(f"{len(deliveries) - position} inputs are left")
                 return INTERRUPTED
+            name = str(delivery.file)
             try:
                 _restore(settings, recipe, delivery, display, interrupt)
-            except (RestorationError, ValueError, OSError) as error:
-                name = str(delivery.file)
+            except InterruptedError as error:  # before the first evaluation had ended
                 display.show(Failed(name, str(error)))
-                if not batch:
+                display.warn(f"restore: {name}: {error}")
+                return INTERRUPTED
+            except Exception as error:
+                message = console.mendable("restore", error)
+                if message is None:
+                    raise
+                display.show(Failed(name, message))
+                if not found.batch:
                     raise
                 failed += 1
-                display.warn(f"restore: {error}" if name in str(error) else f"restore: {name}: {error}")
+                display.warn(f"restore: {message}" if name in message else f"restore: {name}: {message}")
     if failed:
         display.warn(f"restore: {failed} of {len(deliveries)} inputs failed")
     return 1 if failed else 0
+
+
+def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Delivery]:
+    """Where each input's files go.
+
+    Raises:
+        OutputError, ValueError: they cannot go there, or options that do not fit.
+    """
+    output, effort = settings.output, settings.effort
+    _check(settings, task, found.batch)
+    folder = outputs.is_folder(output.path, batch=found.batch, typed_so=output.is_folder)
+    _check_form(output, folder)
+    targets = outputs.plan(
+        found.inputs, output.path, folder=folder, form=output.format, name_suffix=output.name_suffix
+    )
+    suffixes = {target.suffix.lower() for target in targets.values()}
+    if output.quality is not None and not suffixes & {".jpg", ".jpeg", ".webp"}:
+        raise ValueError(f"--output-quality is for JPEG and WebP: results are {', '.join(sorted(suffixes))}")
+    deliveries = [
+        Delivery(
+            given.file,
+            target,
+            None if output.previews is None else output.previews / given.below,
+            target.stem if folder else None,
+            output.quality,
+        )
+        for given, target in targets.items()
+    ]
+    mask = settings.task.mask
+    outputs.spare(
+        [*(given.file for given in found.inputs), *([] if mask is None or mask.is_dir() else [mask])],
+        [output.state, *(path for delivery in deliveries for path in delivery.written(effort))],
+    )
+    return deliveries
+
+
+def _check_form(output: OutputSettings, folder: bool) -> None:
+    form = output.format
+    if form is not None and form != "same" and f".{form}" not in images.WRITTEN:
+        kinds = ", ".join(suffix[1:] for suffix in images.WRITTEN)
+        raise ValueError(f"--format must be same, or one of {kinds}: got {form!r}")
+    if not folder and (form is not None or output.name_suffix):
+        raise ValueError(f"--format and --suffix are for folders of results: {output.path} is one file's name")
+    if "/" in output.name_suffix or "\0" in output.name_suffix:
+        raise ValueError(f"--suffix must be a part of a file's name: got {output.name_suffix!r}")
+    if output.quality is not None and not 1 <= output.quality <= 100:
+        raise ValueError(f"--output-quality must be from 1 to 100: got {output.quality}")
 
 
 def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings:
@@ -88,7 +147,11 @@ def _restore(
 ) -> None:
     """Restore one input, unless its result is there already."""
     output, file = settings.output, delivery.file
+    name = str(file)
     sha256 = outputs.sha256(file)
+    notes: tuple[str, ...] = ()
+    if recipe.mask is None and settings.task.mask is not None:
+        recipe, notes = _with_mask(settings.task, recipe, file)
     stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
     state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
     if not output.overwrite:
@@ -98,10 +161,14 @@ def _restore(
         if skipped is not None:
             display.show(skipped)
             return
-    task, picture = recipe.task.opened(file)
-    session = Session(replace(recipe, task=task), str(file), picture, sha256, state, str(output.state))
-    for note in session.notes:
-        display.say(f"{file.name}: {note}")
+    picture = images.read(file)
+    picture = picture.stripped() if output.strip else picture
+    task, pixels = recipe.task.opened(file, picture.pixels)
+    recipe, picture = replace(recipe, task=task), replace(picture, pixels=pixels)
+    session = Session(recipe, name, picture, sha256, state, str(output.state))
+    lost = losses(session.given, delivery.target.suffix)
+    for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
+        display.show(Noted(name, note))
     if session.reallocated is not None:
         display.warn(f"{file.name}: {session.reallocated}")
 
@@ -112,19 +179,57 @@ def _restore(
         return interrupt.asked
 
     with display.bar(file.name, sum(recipe.effort.steps)):
-        session.run(watch)
+        session.run(watch, lambda: interrupt.asked)
 
 
 def _recipe(settings: Settings, task: Task) -> Recipe:
     """What the inputs share, with its prior and mask loaded."""
     sampler = sampler_of(settings.sampler, settings.effort.samples)
     path = settings.task.mask
-    mask = None if path is None else images.load(path)
-    mask_sha256 = None if path is None else outputs.sha256(path)
-    if mask is not None:
-        known_pixels(mask, str(path))
+    if path is not None and not path.is_dir():
+        known_pixels(_mask(settings.task, path, None)[0], str(path))  # before the prior is loaded
     prior = _load_prior(settings.prior)
-    return Recipe(task, prior, sampler, settings.effort, settings.tiles, mask, mask_sha256)
+    return Recipe(task, prior, sampler, settings.effort, settings.tiles)
+
+
+def _with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe of one picture, with its mask, and what is to be said of that."""
+    path = settings.mask
+    assert path is not None
+    if path.is_dir():
+        path = _mask_beside(path, file)
+    size = None
+    if settings.resize_mask:
+        _, height, width = images.read(file).pixels.shape
+        size = height, width
+    mask, notes = _mask(settings, path, size)
+    known_pixels(mask, str(path))
+    changes = {"invert": settings.invert_mask, "grow": settings.grow_mask, "resize": settings.resize_mask}
+    recipe = replace(
+        recipe,
+        mask=mask,
+        mask_sha256=outputs.sha256(path),
+        mask_changes=changes if any(changes.values()) else None,
+    )
+    return recipe, tuple(f"{path.name}: {note}" for note in notes)
+
+
+def _mask(settings: TaskSettings, path: Path, size: tuple[int, int] | None) -> tuple[Tensor, tuple[str, ...]]:
+    return mask_of(images.read(path), str(path), invert=settings.invert_mask, grow=settings.grow_mask, size=size)
+
+
+def _mask_beside(folder: Path, file: Path) -> Path:
+    """The mask in a folder that is named as a picture, whatever its format.
+
+    Raises:
+        ImageError: none is, or several are.
+    """
+    named = [path for path in images.find(folder) if path.stem == file.stem]
+    same = [path for path in named if path.name == file.name]
+    if len(same or named) != 1:
+        how = "no mask is" if not named else f"{len(named)} masks are"
+        raise ImageError(f"{file}: {how} named {file.stem} in {folder}")
+    return (same or named)[0]
 
 
 def _load_prior(settings: PriorSettings) -> DiffusionPrior:
@@ -144,8 +249,8 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
     effort, output, mask = settings.effort, settings.output, settings.task.mask
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
-    if effort.samples < 1:
-        raise ValueError(f"--samples must be at least 1: got {effort.samples}")
+    if not 1 <= effort.samples <= MOST_SAMPLES:
+        raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
     check_limits(effort.deadline, effort.max_nfe)
     last = SEED_LIMIT - effort.samples
     if effort.seed is not None and not 0 <= effort.seed <= last:
@@ -154,9 +259,14 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
     if task.kind.takes_mask and mask is None and not task.simulate:
         raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
+    if mask is None and (settings.task.invert_mask or settings.task.grow_mask or settings.task.resize_mask):
+        raise ValueError("--invert-mask, --grow and --resize-mask need --mask")
+    if not 0 <= settings.task.grow_mask <= MOST_GROWN:
+        raise ValueError(f"--grow must be from 0 to {MOST_GROWN} pixels: got {settings.task.grow_mask}")
     if output.previews is not None:
-        outputs.probe(output.previews, may_be_made=True)
+        outputs.probe(output.previews)
     if output.state is not None:
-        outputs.probe(output.state.parent, may_be_made=False)
-        if output.state.is_dir():
-            raise OutputError(f"--state {output.state} is a folder: give a file")
+        outputs.probe(output.state.parent)
+        if output.state.exists() and not output.state.is_file():
+            kind = "a folder" if output.state.is_dir() else "no regular file"
+            raise OutputError(f"--state {output.state} is {kind}: give a file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,10 +43,18 @@ def restore(
     ] = None,
     task: Annotated[str | None, typer.Option(help=f"{HELP}.  [required]")] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", metavar="OUT", help="Result: a file, or a folder.  [required]"),
     ] = None,
-    mask: Annotated[Path | None, typer.Option(help=f"{MASKED}: a picture; white marks what to fill.")] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help=f"{MASKED}: a picture whose white marks what to fill, or a folder of them by name."),
+    ] = None,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black marks what to fill.")] = False,
+    grow: Annotated[int, typer.Option(metavar="PIXELS", help="Enlarge what the mask marks on all sides.")] = 0,
+    resize_mask: Annotated[
+        bool, typer.Option("--resize-mask", help="Resample a mask of another size to the picture's.")
+    ] = False,
     sigma: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +142,20 @@ def restore(
     samples: Annotated[
         int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
     ] = 1,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", help="Read folders in folders; results stand in the same tree.")
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(help="Of results in a folder: png, jpg, webp, tif or same.  [default: png, of a TIFF tif]"),
+    ] = None,
+    output_quality: Annotated[
+        int | None, typer.Option(help="1 to 100, of JPEG and lossy WebP.  [default: 95, and WebP lossless]")
+    ] = None,
+    suffix: Annotated[str, typer.Option(metavar="TEXT", help="What names of results in a folder end with.")] = "",
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Keep no EXIF, XMP and texts (but profile and resolution).")
+    ] = False,
     previews: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every completed preview here.")
     ] = None,
@@ -157,11 +180,12 @@ def restore(
 
     INPUT is what was measured: small for sr4, grey for colorize. Ctrl-C keeps the best preview so far.
     """
-    if not list_priors and convert is None:
-        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
-    empty = [argument for argument in sys.argv[1:] if not argument]
+    named = zip(["", *sys.argv[1:]], sys.argv[1:], strict=False)
+    empty = [argument for before, argument in named if not argument and before != "--suffix"]
     if empty:  # an unset shell variable; as a path it would mean this folder
         raise ValueError("an argument is empty (restore --help)")
+    if not list_priors and convert is None:
+        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
     steps = _steps(outer, inner, allocation)
     config = _pairs(prior_config or [])
 
@@ -171,7 +195,7 @@ def restore(
         if convert is None:
             return list_known(json)
         _demand(**{"--output (-o)": output})
-        return convert_prior(convert, output or Path(), config, class_label)
+        return convert_prior(convert, Path(output or ""), config, class_label)
 
     from restoration.commands.job import run  # torch loads here, after --help and option errors
 
@@ -188,9 +212,22 @@ def restore(
                 kernel=kernel,
                 quality=quality,
                 pattern=pattern,
+                invert_mask=invert_mask,
+                grow_mask=grow,
+                resize_mask=resize_mask,
             ),
             output=OutputSettings(
-                output or Path(), previews=previews, state=state, overwrite=overwrite, json=json
+                Path(output or ""),
+                is_folder=(output or "").endswith(("/", os.sep)),
+                format=None if format is None else format.lower().removeprefix("."),
+                name_suffix=suffix,
+                quality=output_quality,
+                strip=strip,
+                recursive=recursive,
+                previews=previews,
+                state=state,
+                overwrite=overwrite,
+                json=json,
             ),
             prior=PriorSettings(
                 prior,

@@ -16,7 +16,10 @@ class TaskSettings:
         sigma: standard deviation of the noise, [0, 1] units.
         simulate: pictures are clean and get degraded first.
         fit: pictures are cropped (and, with ``simulate``, shrunk) to the prior's size.
-        mask: a picture whose white marks what to fill.
+        mask: a picture whose white marks what to fill, or a folder of them, each named as its picture.
+        invert_mask: black marks what to fill.
+        grow_mask: pixels by which what is filled is enlarged on all sides.
+        resize_mask: a mask of another size is resampled to the picture's.
         sigma_auto: the noise is estimated in each picture.
         kernel: of a blur.
         quality: of a simulated JPEG file.
@@ -32,6 +35,9 @@ class TaskSettings:
     kernel: str | None = None
     quality: int | None = None
     pattern: str | None = None
+    invert_mask: bool = False
+    grow_mask: int = 0
+    resize_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,13 @@ class OutputSettings:
 
     Args:
         path: the result's file, or a folder of results.
+        is_folder: it was written as one, with a / at its end.
+        format: suffix of results in a folder, "png" or the like, or "same" as the input's; None is TIFF of a TIFF
+            and else PNG.
+        name_suffix: what their names have at their end.
+        quality: 1 … 100, of JPEG and lossy WebP.
+        strip: EXIF, XMP and texts are not kept.
+        recursive: folders are read with their folders, and results stand in the same tree.
         previews: a folder for completed previews.
         state: a file for the run, which the same command continues.
         overwrite: redo outputs that are there.
@@ -137,6 +150,12 @@ class OutputSettings:
     """
 
     path: Path
+    is_folder: bool = False
+    format: str | None = None
+    name_suffix: str = ""
+    quality: int | None = None
+    strip: bool = False
+    recursive: bool = False
     previews: Path | None = None
     state: Path | None = None
     overwrite: bool = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from restoration.commands.display import DownloadBar
-from restoration.pictures.outputs import probe
+from restoration.pictures.outputs import make_folder, probe
 from restoration.priors import EMBEDDED, load_prior
 from restoration.priors.formats.convert import refuse_existing, save_folder
 from restoration.priors.library.catalogue import KNOWN
@@ -49,7 +49,8 @@ def list_known(as_json: bool) -> int:
 def convert_prior(name_or_path: str, folder: Path, config: Mapping[str, str], class_label: int | None) -> int:
     """Write a prior as a diffusers folder, and say where."""
     refuse_existing(folder)  # before the work, which can be long
-    probe(folder.parent, may_be_made=False)
+    probe(folder.parent)
+    make_folder(folder.parent)
     with DownloadBar() as bar:
         load = partial(load_prior, name_or_path, "cpu", "fp32", config=config, progress=bar.advance)
         try:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from restoration.errors import ImageError, OutputError
 from restoration.pictures import images
+from restoration.pictures.inputs import Input, place
+
+LONGEST_NAME = 255
+"""Bytes of a file's name, on every file system in common use."""
 
 
 class Standing(Enum):
@@ -22,65 +29,109 @@ class Standing(Enum):
     OTHER = "other"
 
 
-def expand(inputs: Sequence[Path]) -> tuple[list[Path], bool]:
-    """The picture files that arguments (files and folders) name, and whether they are a batch.
+def plan(
+    inputs: Sequence[Input],
+    output: Path,
+    *,
+    folder: bool,
+    form: str | None = None,
+    name_suffix: str = "",
+) -> dict[Input, Path]:
+    """The output file of every input: ``output`` itself, or in that folder a file named as the input.
+
+    Names in a folder are the inputs' with another suffix; where two would be the same, or one an input's, the
+    inputs' own suffixes tell them apart: ``a-jpg.png`` and ``a-png.png``.
+
+    Args:
+        folder: the output is one.
+        form: suffix of files in a folder: "png" or the like, or "same"; None is TIFF of a TIFF, else PNG.
+        name_suffix: what their names have at their end.
 
     Raises:
-        ImageError: a folder without pictures. A file that is missing is found out when it is read.
+        OutputError: a place that cannot be written, or a name that is too long.
     """
-    files: list[Path] = []
-    for path in inputs:
-        if path.is_dir():
-            found = images.find(path)
-            if not found:
-                raise ImageError(f"{path}: no pictures in this folder ({', '.join(images.SUFFIXES)})")
-            files += found
-        else:
-            files.append(path)
-    return files, len(files) > 1 or any(path.is_dir() for path in inputs)
-
-
-def plan(files: Sequence[Path], output: Path, batch: bool) -> dict[Path, Path]:
-    """The output file of every input file: ``output`` itself, or PNGs named as the inputs in that folder.
-
-    Raises:
-        OutputError: a place that cannot be written, a name that two inputs share, or an input's own name.
-    """
-    is_folder = batch or output.is_dir() or not output.suffix
-    if batch and not output.is_dir() and output.suffix.lower() in images.SUFFIXES:
-        raise OutputError(f"{output}: several inputs need a folder, and this is named as a picture")
-    if not is_folder and output.suffix.lower() not in images.SUFFIXES:
-        raise OutputError(f"{output}: must end in {', '.join(images.SUFFIXES)}, or be a folder")
-    targets = {file: output / f"{file.stem}.png" if is_folder else output for file in files}
-    owners: dict[Path, Path] = {}
-    for file, target in targets.items():
-        if target in owners and owners[target] != file:
-            raise OutputError(f"{owners[target]} and {file} would both be written to {target}; rename one")
-        owners[target] = file
-    probe(output if is_folder else output.parent, may_be_made=is_folder)
+    if folder:
+        targets = _named(inputs, output, form, name_suffix)
+    else:
+        if output.suffix.lower() not in images.WRITTEN:
+            raise OutputError(
+                f"{output}: must end in {', '.join(images.WRITTEN)}, or in / to be a folder of results"
+            )
+        targets = dict.fromkeys(inputs, output)
+    for target in targets.values():
+        check_name(target)
+    probe(output if folder else output.parent)
     return targets
+
+
+def is_folder(output: Path, *, batch: bool, typed_so: bool) -> bool:
+    """Whether an output is a folder; OutputError where it must be one and is named as a picture."""
+    if typed_so or output.is_dir() or not output.suffix:
+        return True
+    if batch and output.suffix.lower() in images.SUFFIXES:
+        raise OutputError(f"{output}: several inputs need a folder, and this is named as a picture")
+    return batch
+
+
+def _named(inputs: Sequence[Input], output: Path, form: str | None, name_suffix: str) -> dict[Input, Path]:
+    def target(given: Input, stem: str) -> Path:
+        own = given.file.suffix.lower()
+        suffix = f".{form}" if form not in (None, "same") else own if own in images.WRITTEN else ".png"
+        if form is None:
+            suffix = own if own in (".tif", ".tiff") else ".png"
+        return output / given.below / f"{stem}{name_suffix}{suffix}"
+
+    plain = {given: target(given, given.file.stem) for given in inputs}
+    shared = Counter(_folded(path) for path in plain.values())
+    taken = {_folded(path) for path in plain.values() if shared[_folded(path)] == 1}
+    read = {_folded(place(given.file)) for given in inputs}
+    targets = {}
+    for given, path in plain.items():
+        targets[given] = path
+        if shared[_folded(path)] > 1 or _folded(place(path)) in read:
+            stem = f"{given.file.stem}-{given.file.suffix[1:]}"
+            free = (target(given, f"{stem}-{i}" if i else stem) for i in count())
+            targets[given] = next(
+                path for path in free if _folded(path) not in taken and _folded(place(path)) not in read
+            )
+            taken.add(_folded(targets[given]))
+    return targets
+
+
+def _folded(path: Path) -> str:
+    """Alike for names that some file systems take for one."""
+    return str(path).casefold()
+
+
+def check_name(path: Path) -> None:
+    """OutputError for a name that is longer than file systems take."""
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise OutputError(f"{path}: the name is longer than {LONGEST_NAME} bytes; choose a shorter one")
 
 
 def spare(inputs: Iterable[Path | None], written: Iterable[Path | None]) -> None:
     """OutputError where something that is to be read, or has just been written, would be written over."""
-    read = {path.resolve() for path in inputs if path is not None}
+    read = {place(path) for path in inputs if path is not None}
     seen: set[Path] = set()
     for path in (path for path in written if path is not None):
-        place = path.resolve()
-        if place in read:
-            raise OutputError(f"{path} is an input; choose another output")
-        if place in seen:
+        here = place(path)
+        if here in read:
+            raise OutputError(f"{path} is an input; choose another output, or names with --suffix")
+        if here in seen:
             raise OutputError(f"{path} would be written twice; choose other outputs")
-        seen.add(place)
+        seen.add(here)
+        check_name(path)
 
 
-def probe(folder: Path, *, may_be_made: bool) -> None:
-    """Find out before any work whether files can be written to a folder, or the folder be made in its parent.
+def probe(folder: Path) -> None:
+    """Find out before any work whether files can be written to a folder, or it and its parents be made.
 
     Raises:
         OutputError: they cannot.
     """
-    existing = folder.parent if may_be_made and not folder.exists() else folder
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
     if not existing.is_dir():
         raise OutputError(f"{existing} is not a folder: nothing can be written there")
     try:
@@ -91,9 +142,9 @@ def probe(folder: Path, *, may_be_made: bool) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, but not its parents; OutputError where that fails."""
+    """Make a folder and its parents; OutputError where that fails."""
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be made: {error.strerror or error}") from None
 

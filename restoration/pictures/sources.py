@@ -9,6 +9,7 @@ from pathlib import Path
 
 from restoration.errors import ImageError
 from restoration.pictures import images
+from restoration.pictures.inputs import place
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _in_folder(folder: Path, leave_out: Path | None) -> list[Source]:
         hidden = any(part.startswith(".") for part in name.parts)
         if hidden or not _is_picture(file.name) or not file.is_file():
             continue
-        if leave_out is None or not file.resolve().is_relative_to(leave_out.resolve()):
+        if leave_out is None or not place(file).is_relative_to(place(leave_out)):
             found.append(Source(str(name), file))
     return found
 

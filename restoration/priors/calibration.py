@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from degradations import Measurement
+from nested.reading import conform
 from restoration.errors import PriorError
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
@@ -62,7 +64,8 @@ class Calibration:
         try:
             told = read_json(path)
             ddrm = {"sampler": record_of(DDRM.Settings())}  # files that name no sampler were measured with it
-            parts = told.get("samplers", [{**told, **ddrm}])
+            given = told.get("samplers", [{**told, **ddrm}])
+            parts = conform(given, list[dict[str, Any]], "samplers")
             measured = {key_of(part["sampler"]): _changes(part["tasks"]) for part in parts}
             ours = not weights or told["prior fingerprint"].split()[0] == weights
             return cls(measured) if ours else None
@@ -88,9 +91,23 @@ def key_of(record: Mapping[str, Any]) -> str:
 
 
 def _changes(tasks: Mapping[str, Any]) -> dict[str, Change]:
-    return {name: _change(values) for name, values in tasks.items()}
+    checked = conform(tasks, dict[str, dict[str, Any]], "tasks")
+    return {name: _change(values) for name, values in checked.items()}
 
 
 def _change(values: Mapping[str, Any]) -> Change:
-    points = {kind: [(float(x), float(y)) for x, y in values[kind]] for kind in ("complete", "running")}
-    return Change(points["complete"], points["running"], float(values["sigma"]))
+    complete, running = (_points(values[kind], kind) for kind in ("complete", "running"))
+    sigma = conform(values["sigma"], float, "sigma")
+    if sigma < 0:
+        raise ValueError(f"sigma must be at least 0: got {sigma}")
+    return Change(complete, running, float(sigma))
+
+
+def _points(told: Any, kind: str) -> Points:
+    points = [(float(x), float(y)) for x, y in conform(told, list[list[float]], kind)]
+    shares = [x for x, _ in points]
+    if not points or any(not 0 <= x <= 1 or y < 0 for x, y in points):
+        raise ValueError(f"{kind} must be shares from 0 to 1, each with an RMSE of at least 0")
+    if any(above <= below for below, above in pairwise(shares)):
+        raise ValueError(f"{kind} must have rising shares")
+    return points

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,6 +15,7 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.models.attention_processor import Attention
 from diffusers.utils import logging
+from safetensors import safe_open
 from torch import Tensor
 
 from restoration.errors import PriorError, first_line
@@ -28,6 +31,10 @@ WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 """File names of weights in diffusers format, the better first."""
 FACTS = "training.json"
 """What ``restore-train`` tells programs of a prior."""
+MOST_SETTING, MOST_LAYERS, MOST_BLOCKS = 100_000, 64, 32
+"""Largest number in a network's configuration, most layers of a block, most entries of a list."""
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What safetensors calls the numbers that weights may be."""
 MOST_STEPS = 100_000
 NETWORKS = {"UNet2DModel": UNet2DModel, "GuidedUNet2DModel": GuidedUNet2DModel}
 
@@ -165,6 +172,8 @@ class DiffusionPrior:
         weights = next((unet / name for name in WEIGHTS if (unet / name).is_file()), None)
         if weights is None:
             raise PriorError(f"{unet / WEIGHTS[0]} is missing")
+        _check_types(unet / "config.json", settings, NETWORKS[kind])
+        _check_bounds(unet / "config.json", settings)
         network = move(_load_network(weights, NETWORKS[kind], dtype), device)
         channels, out_channels = network.config.in_channels, network.config.out_channels
         if out_channels not in (channels, 2 * channels):
@@ -238,6 +247,7 @@ def refuse_latent_pipeline(folder: Path) -> None:
 
 def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) -> UNet2DModel:
     folder = weights.parent
+    _check_floats(weights)
     told = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)  # what it would say before it raises, we say in one line
     try:
@@ -256,9 +266,62 @@ def _load_network(weights: Path, kind: type[UNet2DModel], dtype: torch.dtype) ->
     wrong = [key for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in report[kind]]
     if wrong:
         raise PriorError(f"{folder}: {len(wrong)} weights do not fit its configuration, first {wrong[0]}")
+    torch.nn.Module.to(network, dtype)  # a tensor that is stored in another precision than the rest
     if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
         raise PriorError(f"{folder}: its weights hold NaN or infinity")
     return network.eval().requires_grad_(False)
+
+
+def _check_floats(weights: Path) -> None:
+    """PriorError where a tensor of a safetensors file is no real floating point number, by its header alone."""
+    if weights.suffix != ".safetensors":
+        return  # what pickles hold is seen once it is loaded
+    try:
+        with safe_open(str(weights), framework="pt") as file:
+            kinds = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # whatever safetensors dislikes
+        raise PriorError(f"{weights}: its network cannot be loaded: {first_line(error)}") from None
+    odd = next((name for name, kind in kinds.items() if kind not in FLOATS), None)
+    if odd is not None:
+        raise PriorError(f"{weights}: {odd} is {kinds[odd]}; weights must be {', '.join(FLOATS)}")
+
+
+def _check_types(path: Path, settings: dict[str, Any], kind: type[UNet2DModel]) -> None:
+    """PriorError where a setting is of another type than its default: it may fail as late as it is used."""
+    wanted = inspect.signature(kind.__init__).parameters
+    for key, value in settings.items():
+        default = wanted[key].default if key in wanted else None
+        if isinstance(default, bool):
+            right = isinstance(value, bool)
+        elif isinstance(default, (int, float)):
+            right = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        elif isinstance(default, str):
+            right = value is None or isinstance(value, str)
+        elif isinstance(default, (tuple, list)):
+            right = value is None or isinstance(value, (int, list))
+        else:
+            right = True
+        if not right:
+            raise PriorError(f"{path}: {key} must be like {default!r}: it is {value!r:.60}")
+
+
+def _check_bounds(path: Path, settings: dict[str, Any]) -> None:
+    """PriorError where a configuration asks for a network beyond any of the field, which would take for ever."""
+
+    def numbers(value: Any, depth: int = 0) -> Iterator[float]:
+        if isinstance(value, (int, float)):
+            yield abs(value)
+        elif isinstance(value, list) and depth < 3:
+            if len(value) > MOST_BLOCKS:
+                raise PriorError(f"{path} has a list of {len(value)}: networks have at most {MOST_BLOCKS} blocks")
+            for item in value:
+                yield from numbers(item, depth + 1)
+
+    for key, value in settings.items():
+        most = MOST_LAYERS if key == "layers_per_block" else MOST_SETTING
+        largest = max(numbers(value), default=0)
+        if not largest <= most:
+            raise PriorError(f"{path}: {key} must be at most {most:,}: it is {value!r}"[:300])
 
 
 def _schedule(folder: Path, settings: dict[str, Any]) -> NoiseSchedule:

@@ -9,6 +9,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from degradations.arguments import whole
+from degradations.operator import checked_shape
 from restoration.evaluate import evaluate
 from solvers import NoiseSchedule, Prior, Question, identity_of
 from solvers.prior import rmse_of
@@ -53,7 +55,7 @@ class TiledPrior:
         shift: bool = False,
     ) -> None:
         channels, height, width = prior.image_shape
-        shape = tuple(image_shape)
+        shape = checked_shape("image_shape", image_shape)
         if len(shape) != 3 or shape[0] != channels or shape[1] < height or shape[2] < width:
             raise ValueError(
                 f"image_shape must be ({channels}, H, W) of at least the prior's {height}×{width}: got {shape}"
@@ -251,6 +253,9 @@ def check_tiling(prior: Prior, overlap: int | None, tile_batch: int) -> int:
     Raises:
         ValueError: an overlap that leaves a window nothing of its own; a tile batch below 1.
     """
+    whole("tile_batch", tile_batch)
+    if overlap is not None:
+        whole("overlap", overlap)
     side = min(prior.image_shape[1:])
     if overlap is not None and not 0 <= overlap < side:
         raise ValueError(f"overlap must be from 0 to {side - 1} pixels for windows of {side}: got {overlap}")

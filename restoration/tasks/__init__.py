@@ -14,7 +14,7 @@ from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
 
 if TYPE_CHECKING:
-    from restoration.tasks.masks import known_pixels
+    from restoration.tasks.masks import known_pixels, mask_of, width_of_holes
     from restoration.tasks.posing import Problem, fit_to, pose, with_channels
 
 __all__ = [
@@ -32,12 +32,16 @@ __all__ = [
     "fit_to",
     "kind_of",
     "known_pixels",
+    "mask_of",
     "pose",
     "takers",
+    "width_of_holes",
     "with_channels",
 ]
 _HOME = {
     "known_pixels": "masks",
+    "mask_of": "masks",
+    "width_of_holes": "masks",
     "Problem": "posing",
     "fit_to": "posing",
     "pose": "posing",

@@ -60,12 +60,12 @@ class Jpeg(Kind):
         if fit and not simulate:
             raise ValueError("fit would cut a JPEG file's blocks: leave it away (--fit)")
 
-    def opened(self, path: Path) -> tuple[Self, Tensor]:
+    def opened(self, path: Path, picture: Tensor) -> tuple[Self, Tensor]:
         """The task with the file's numbers, and the picture as it is stored, not turned upright."""
-        from restoration.pictures import images, jpeg
+        from restoration.pictures import jpeg
 
         file = jpeg.read(path)
-        return replace(self, file=file), file.as_stored(images.load(path)).contiguous()
+        return replace(self, file=file), file.as_stored(picture).contiguous()
 
     def degrading(self, picture: Tensor) -> Self:
         from restoration.pictures import jpeg

@@ -80,15 +80,16 @@ class Kind(ABC):
             if getattr(self, name) is None:
                 raise ValueError(f"{self.names[0]} needs {name}: {usage} (--{name})")
 
-    def opened(self, path: Path) -> tuple[Self, Tensor]:
-        """The task, with what a file tells of it, and the file's picture (C, H, W) in [0, 1].
+    def opened(self, path: Path, picture: Tensor) -> tuple[Self, Tensor]:
+        """The task, with what a file tells of it, and the file's picture (C, H, W) in [0, 1] as it is to be posed.
+
+        Args:
+            picture: as it was read, upright.
 
         Raises:
             ImageError: a file that cannot be used.
         """
-        from restoration.pictures import images
-
-        return self, images.load(path)
+        return self, picture
 
     def degrading(self, picture: Tensor) -> Self:
         """The task, with what degrading a clean picture (C, H, W) tells of it."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from degradations import Measurement
+from degradations import Achromatic, Measurement
 from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
-from restoration.tasks.masks import half_of_the_pixels, known_pixels
+from restoration.tasks.masks import TOUCHED, half_of_the_pixels, known_pixels, share_of, width_of_holes
 from restoration.tasks.registry import MASKED
 from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
@@ -32,6 +33,8 @@ class Problem:
         notes: what was done to the picture on the way, for the user.
         frame: where the picture lies in the operator's image.
         task: whose measurement it is.
+        given, share: the picture (C, H, W) that was measured, and (1, H, W) how much of what is restored covers
+            it, where a mask's edge is soft; None where it is not.
     """
 
     measurement: Measurement
@@ -39,19 +42,42 @@ class Problem:
     notes: tuple[str, ...]
     frame: Frame
     task: Task
+    given: Tensor | None = None
+    share: Tensor | None = None
 
     def crop(self, images: Tensor) -> Tensor:
-        """What is wanted (..., H, W) of images of the operator's size."""
-        return self.task.kind.turned(self.frame.crop(images))
+        """What is wanted (..., C, H, W) of images of the operator's size; C = 1 of a grey picture."""
+        cropped = self.frame.crop(images)
+        cropped = cropped.mean(dim=-3, keepdim=True) if self.grey else cropped
+        if self.given is not None and self.share is not None:
+            cropped = torch.lerp(self.given.to(cropped), cropped, self.share.to(cropped))
+        return self.task.kind.turned(cropped)
 
     def finished(self, images: Tensor) -> Tensor:
         """What is wanted (B, C, H, W) of images restored from the measurement, in [0, 1]."""
-        return self.crop(self.task.kind.settled(images, self.measurement))
+        if self.grey:
+            images = images.mean(dim=1, keepdim=True)
+        settled = self.task.kind.settled(images, self.plane)
+        return self.crop(settled.expand(-1, 3, -1, -1) if self.grey else settled)
+
+    @property
+    def grey(self) -> bool:
+        """Whether a grey picture is restored by a prior of colour ones."""
+        return isinstance(self.measurement.operator, Achromatic)
+
+    @property
+    def plane(self) -> Measurement:
+        """The measurement as the task made it: of a grey picture that of its one plane."""
+        y, operator = self.measurement.y, self.measurement.operator
+        if isinstance(operator, Achromatic):
+            return Measurement(operator.plane(y), operator.inner, self.measurement.sigma)
+        return self.measurement
 
     @property
     def degraded(self) -> Tensor:
         """The measurement as a picture (C, H, W) of the wanted size, as its task shows it."""
-        return self.crop(self.task.kind.look(self.measurement.y[0], self.measurement.operator))
+        plane, kind = self.plane, self.task.kind
+        return kind.turned(self.frame.crop(kind.look(plane.y[0], plane.operator)))
 
 
 def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None = None, seed: int = 0) -> Problem:
@@ -61,10 +87,15 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     clean picture, or what was measured; a blurred one by what fits to it. A larger one is left as it is, for a
     prior in tiles (``prior_for``).
 
+    A grey picture stays grey with a prior of colour pictures, by :class:`degradations.Achromatic`, unless the task
+    itself adds colour. (In three channels, ``with_channels``, it is a colour picture that happens to be grey.)
+
     Args:
         picture: (C, H, W) in [0, 1], C = 1 or 3.
         prior_shape: (C, H, W) of the images the prior describes.
-        mask: (1 or 3, H, W) of the picture's size, bright (≥ 0.5) where to fill; for tasks that take one.
+        mask: (1 or 3, H, W) of the picture's size, white where to fill; for tasks that take one. Whatever it
+            touches is filled, and where its edge is soft the result is shown as much as it is white. Of a
+            simulated task it is hard, at one half.
         seed: decides the simulated noise and the simulated mask (half of the pixels), on any device alike.
 
     Raises:
@@ -73,12 +104,7 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             not divide the prior's size.
     """
     kind = task.kind
-    if mask is not None and not kind.takes_mask:
-        raise ValueError(f"a mask is for {MASKED}: got one for {task.name}")
-    if kind.takes_mask and mask is None and not task.simulate:
-        raise ValueError(f"{task.name} needs a mask whose white marks what to fill (--mask)")
-    if mask is not None and mask.shape[1:] != picture.shape[1:]:
-        raise ImageError(f"the mask must have the picture's size, {_size(picture)}: got {_size(mask)}")
+    _check_mask(task, picture, mask)
     channels, height, width = prior_shape
     f = 1 if task.simulate else kind.factor
     notes: list[str] = []
@@ -90,7 +116,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
             mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
             how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
             notes.append(f"{how}, from {size} to {_size(picture)}")
-    picture, note = with_channels(picture, channels if task.simulate else kind.measured_channels(channels))
+    grey = len(picture) == 1 < channels == kind.measured_channels(channels)
+    wanted = 1 if grey else channels
+    picture, note = with_channels(picture, wanted if task.simulate else kind.measured_channels(wanted))
     if task.simulate:
         task = replace(task, known=kind.degrading(picture))
         kind = task.kind
@@ -103,18 +131,28 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     if task.sigma_auto:
         task, told = _estimated(task, picture, mask)
         notes.append(told)
-    known = None
+    known = share = None
     if kind.takes_mask:
         known = _known(frame, kind.factor, mask, seed, task.simulate)
-    operator = kind.operator((channels, frame.rows, frame.columns), known)
+        # elsewhere what was measured is no part of the result
+        as_given = kind.factor == 1 and kind.measured_channels(channels) == channels
+        share = share_of(mask) if mask is not None and as_given and not task.simulate else None
+        if mask is not None and kind.factor == 1:
+            notes += _note_of_holes(frame.crop(known), min(prior_shape[1:]))
+    operator = kind.operator((wanted, frame.rows, frame.columns), known)
     sigma = task.noise
     notes += kind.notes(task.sigma, sigma)
-    if not task.simulate:
+    if task.simulate:
+        noise = NoiseSource([derived_seed(seed, "noise")])
+        measurement = kind.simulated(picture, operator, frame, sigma, noise)
+    else:
         measurement = Measurement(kind.measured(picture, operator, frame, sigma), operator, sigma)
-        return Problem(measurement, None, tuple(notes), frame, task)
-    noise = NoiseSource([derived_seed(seed, "noise")])
-    measurement = kind.simulated(picture, operator, frame, sigma, noise)
-    return Problem(measurement, picture, tuple(notes), frame, task)
+    if grey:
+        coloured = Achromatic(operator)
+        measurement = Measurement(coloured.measured(measurement.y), coloured, measurement.sigma)
+    original = picture if task.simulate else None
+    given = None if share is None else picture
+    return Problem(measurement, original, tuple(notes), frame, task, given, share)
 
 
 def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
@@ -138,10 +176,28 @@ def _known(frame: Frame, factor: int, mask: Tensor | None, seed: int, simulate: 
     small = frame.shrunk(factor)
     if mask is None:
         return small.pad(half_of_the_pixels(small.height, small.width, seed))
-    known = known_pixels(mask)
+    known = known_pixels(mask, least=0.5 if simulate else TOUCHED)
     if simulate and factor > 1:  # the mask is of the clean picture: a small pixel is known where most of it is
         return functional.avg_pool2d(frame.pad(known)[None].float(), factor)[0] > 0.5
     return small.pad(known)
+
+
+def _check_mask(task: Task, picture: Tensor, mask: Tensor | None) -> None:
+    kind = task.kind
+    if mask is not None and not kind.takes_mask:
+        raise ValueError(f"a mask is for {MASKED}: got one for {task.name}")
+    if kind.takes_mask and mask is None and not task.simulate:
+        raise ValueError(f"{task.name} needs a mask whose white marks what to fill (--mask)")
+    if mask is not None and mask.shape[1:] != picture.shape[1:]:
+        raise ImageError(f"the mask must have the picture's size, {_size(picture)}: got {_size(mask)}")
+
+
+def _note_of_holes(known: Tensor, window: int) -> list[str]:
+    """What is to be said of holes that are wider than what the prior sees at once."""
+    wide = width_of_holes(known)
+    if wide <= window:
+        return []
+    return [f"a hole is {wide:.0f} pixels wide, and the prior sees {window} at once: its middle is made up"]
 
 
 def _frame(task: Task, picture: Tensor, prior_shape: Shape) -> Frame:

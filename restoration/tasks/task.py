@@ -80,17 +80,22 @@ class Task:
                 raise ValueError(f"{name} is for {takers(name)}, not for {self.name} (--{name})")
         return kind.with_options(given)
 
-    def opened(self, path: Path) -> tuple[Task, Tensor]:
+    def opened(self, path: Path, picture: Tensor | None = None) -> tuple[Task, Tensor]:
         """The task, with what a file tells of it, and the file's picture (C, H, W).
+
+        Args:
+            picture: as it was read; None reads it.
 
         Raises:
             ImageError: a file that cannot be used.
         """
-        if self.simulate:  # whatever it is, it is clean
+        if picture is None:
             from restoration.pictures import images
 
-            return self, images.load(path)
-        kind, picture = self.kind.opened(path)
+            picture = images.load(path)
+        if self.simulate:  # whatever it is, it is clean
+            return self, picture
+        kind, picture = self.kind.opened(path, picture)
         return replace(self, known=kind), picture
 
     @property

@@ -6,20 +6,56 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from nested.files import atomic_write
+from nested.reading import conform, read_json
 from restoration.errors import OutputError, first_line
 
 RUN = "run.json"
 UNWRITABLE = (OSError, RuntimeError, SafetensorError)
 """What a full disk is called by Python, by ``torch.save`` and by safetensors."""
+
+
+@contextmanager
+def alone(folder: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Keep other runs out of a folder of checkpoints while the block runs; it is made if it is not there.
+
+    Raises:
+        OutputError: another run is in it, or it cannot be written; in all processes of the run.
+    """
+    told: list[str | None] = [None]
+    made = [path for path in (folder, folder.parent) if not path.exists()]
+    lock = FileLock(folder / ".lock")
+    if accelerator.is_main_process:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            told = [f"another restore-train is at work in {folder.parent}: wait for it, or choose another -o"]
+        except OSError as error:
+            told = [f"{folder} cannot be written: {error.strerror or error}"]
+    broadcast_object_list(told)
+    if told[0] is not None:
+        raise OutputError(told[0])
+    try:
+        yield
+    finally:
+        if accelerator.is_main_process:
+            lock.release()
+            if made and {path.name for path in folder.iterdir()} <= {".lock"}:  # nothing was begun
+                with suppress(OSError):
+                    (folder / ".lock").unlink()
+                    for path in made:
+                        path.rmdir()
 
 
 class Checkpoints:
@@ -46,7 +82,7 @@ class Checkpoints:
 
         self._on_main(begin, f"{record} cannot be written")
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))
+            before = conform(read_json(record), dict[str, Any])
         except (OSError, ValueError) as error:
             raise OutputError(f"{record} cannot be read: {first_line(error)}") from None
         for name, value in settings.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import UNet2DModel
 
+from nested.reading import read_json
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
 from restoration.errors import ImageError, OutputError, PriorError, first_line
 from restoration.pictures.sources import find
@@ -20,7 +20,7 @@ from restoration.priors.diffusion import FACTS
 from restoration.priors.library.loading import resolve_device
 from restoration.training import presets
 from restoration.training.card import Facts, hardware
-from restoration.training.checkpoint import RUN, Checkpoints
+from restoration.training.checkpoint import RUN, Checkpoints, alone
 from restoration.training.display import Display
 from restoration.training.objective import Objective
 from restoration.training.pictures import Form, Pictures
@@ -202,7 +202,8 @@ def train(options: TrainingOptions) -> int:
     accelerator, interrupt = _accelerator(options), Interrupt()
     with Display(accelerator.is_main_process) as display, interrupt.heard():
         try:
-            finished = TrainingRun(options, display, interrupt, accelerator).train()
+            with alone(_place(options.output), accelerator):
+                finished = TrainingRun(options, display, interrupt, accelerator).train()
         except KeyboardInterrupt:  # while pictures were read, or the second one
             finished = False
     return 0 if finished else INTERRUPTED
@@ -249,9 +250,9 @@ def _place(output: Path) -> Path:
 def _told_finished(folder: Path, step: int) -> bool:
     """Whether a run that finished at that step has written its facts: one killed just before has not."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = read_json(folder / FACTS)
         return bool(facts["finished"]) and facts["steps"] == step
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

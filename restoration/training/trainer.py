@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from nested.files import open_to_all
+from nested.reading import conform, read_json, read_tensors
 from restoration.errors import PriorError
 from restoration.training.checkpoint import Checkpoints
 from restoration.training.objective import Objective
@@ -162,13 +165,32 @@ class Trainer:
         }
         save_file(average, folder / AVERAGE)
         (folder / PROGRESS).write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
+        open_to_all(folder)
 
     def _read(self, folder: Path) -> None:
-        average = load_file(folder / AVERAGE, device=str(self.accelerator.device))
-        self.ema.shadow_params = [average[name] for name in self._names]
-        for name, value in json.loads((folder / PROGRESS).read_text(encoding="utf-8")).items():
-            setattr(self.progress, name, value)
+        average, _ = read_tensors(folder / AVERAGE, str(self.accelerator.device))
+        shadow = []
+        for name, now in zip(self._names, self.ema.shadow_params, strict=True):
+            found = average[name]
+            if found.shape != now.shape or not bool(found.isfinite().all()):
+                raise ValueError(f"{AVERAGE}: {name} is not the network's, or not finite")
+            shadow.append(found)
+        told = conform(read_json(folder / PROGRESS), _Progress, PROGRESS)
+        if min(told["step"], told["images"], told["seconds"]) < 0:
+            raise ValueError(f"{PROGRESS} counts below 0")
+        for name in _Progress.__annotations__:
+            setattr(self.progress, name, told[name])
+        self.ema.shadow_params = shadow
         self.ema.optimization_step = self.progress.step
+
+
+class _Progress(TypedDict):
+    """Progress as it is stored."""
+
+    step: int
+    images: int
+    seconds: float
+    losses: list[float]
 
 
 def _diverged(what: str, step: int) -> PriorError:

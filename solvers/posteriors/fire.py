@@ -90,7 +90,8 @@ class FIRE(Spectral):
         """Levels even in log σ, from where the run begins, not below the noise of what is partly measured."""
         noisiest = float(self._nu.max())
         everything = not bool(self._null.any())
-        alike = everything and float(self._nu.min()) == noisiest > 0
+        noisy = self._nu[~self.exact] if not bool(self.exact.all()) else self._nu
+        alike = everything and float(noisy.min()) == noisiest > 0
         sigma = noisiest if alike else max(self._lost(), noisiest)
         k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
         k = min(k, self.schedule.K)

@@ -35,6 +35,7 @@ class Spectral(Sampler):
     Attributes:
         ybar: ȳ, (B, C, H, W) float32, 0 on the null space.
         nu: the distinct ν, float64 on the CPU, for tables that :meth:`look_up` spreads over components.
+        exact: of each distinct ν whether it is 0 whatever σ_y is (``SVDOperator.noiseless``).
 
     Raises:
         ValueError: a measurement of images of another shape than the prior's.
@@ -91,9 +92,14 @@ class Spectral(Sampler):
         self.settings = settings
         self.ybar = measurement.operator.whiten(measurement.y).float()
         # Singular values repeat: coefficients are computed once a distinct (σ_y, s), in float64, and looked up.
-        s, which = torch.unique(measurement.operator.singular_values, return_inverse=True)
+        # Those of components that are measured without noise are marked by their sign.
+        signed, noiseless = measurement.operator.singular_values, measurement.operator.noiseless
+        signed = signed if noiseless is None else torch.where(noiseless, -signed, signed)
+        s, which = torch.unique(signed, return_inverse=True)
         s, sigma = s.double().cpu(), torch.as_tensor(measurement.sigma, dtype=torch.float64).cpu().reshape(-1, 1)
-        self.nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf).flatten()
+        nu = torch.where(s > 0, sigma / torch.where(s > 0, s, 1), torch.inf)
+        self.nu = torch.where(s < 0, 0, nu).flatten()
+        self.exact = (s < 0).expand_as(nu).flatten()
         rows = torch.arange(len(sigma), device=which.device).reshape(-1, 1, 1, 1) * len(s)
         self._which = (which + rows).int()
 

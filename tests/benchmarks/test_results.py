@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.engine import results as module
 from benchmarks.engine.campaign import Job, Measured, carry_out, jobs
@@ -230,3 +232,40 @@ def test_a_mean_is_exact_and_holds_no_numbers() -> None:
     assert (mean.mean, mean.std) == pytest.approx((values.mean(), values.std(ddof=1)), rel=1e-13)
     assert vars(mean).keys() == {"count", "mean", "squares"}
     assert np.isnan([Mean().mean, Mean().std, Mean(1, 2.0).std]).all()
+
+
+DAMAGE: list[Callable[[dict[str, Any]], object]] = [
+    lambda told: told["rows"][0].update(psnr=[0]),
+    lambda told: told["rows"][0].update(nfe="1"),
+    lambda told: told["rows"][0].pop("run"),
+    lambda told: told["rows"][0].update(image="other.png"),
+    lambda told: told.update(names="0.png"),
+    lambda told: told.update(seconds={"plain 1": None}),
+    lambda told: told.update(failed=[]),
+    lambda told: told.update(strange=1),
+    lambda told: told.pop("names"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_chunk_is_named_in_one_line(
+    campaign: Callable[..., Results], damage: Callable[[dict[str, Any]], object]
+) -> None:
+    results = campaign(4)
+    file = results.folder / "sr4" / "00000.json"
+    told = json.loads(file.read_text())
+    damage(told)
+    file.write_text(json.dumps(told))
+    with pytest.raises(OutputError, match=r"00000\.json is damaged \(.*delete it to measure it again"):
+        list(results.chunks("sr4"))
+
+
+def test_features_that_are_none_are_named(campaign: Callable[..., Results]) -> None:
+    results = campaign(4)
+    path = results.folder / "sr4" / "00000.safetensors"
+    tensors = load_file(path)
+    key = next(iter(tensors))
+    for wrong in (tensors[key].flatten(), tensors[key] * torch.nan, tensors[key].int()):
+        save_file({**tensors, key: wrong}, path)
+        with pytest.raises(OutputError, match=r"00000\.safetensors is damaged"):
+            results.features("sr4", 0, key)

@@ -8,6 +8,7 @@ import torch
 from degradations import (
     Colorization,
     Denoising,
+    Grey,
     Inpainting,
     OperatorCheckError,
     SuperResolution,
@@ -39,6 +40,14 @@ def operators(shape: tuple[int, int, int]) -> dict[str, SVDOperator]:
         one_channel, signed = [0.0] * (shape[0] - 1) + [2.0], [(-1.0) ** c * (c + 1) for c in range(shape[0])]
         made |= {"grey": Colorization(shape)}
         made |= {f"grey {w}": Colorization(shape, w) for w in (unequal, one_channel, signed)}
+    if shape[0] == 3:
+        plane = (1, *shape[1:])
+        made |= {
+            "grey picture": Grey(Denoising(plane)),
+            "grey picture, mask": Grey(Inpainting(plane, mask(*shape[1:]))),
+            "grey pictures, one mask an image": Grey(Inpainting(plane, mask(5, 1, *shape[1:]))),
+            "grey picture, sr2": Grey(SuperResolution(plane, 2)),
+        }
     return made
 
 

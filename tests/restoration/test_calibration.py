@@ -121,3 +121,18 @@ def test_previews_tell_it_until_the_first_end_and_at_every_end(calibration: Cali
     assert told[2:] == [None, 0.0]
     other = Restorer(prior, eta=0.5).stream(measurement, outer=1, inner=2, seeds=[0])
     assert next(other).expected_change is None
+
+
+@pytest.mark.parametrize(
+    ("points", "sigma"),
+    [([], 0.5), ([[0.5, 0.1], [0.5, 0.1]], 0.5), ([[0.9, 0.1], [0.1, 0.2]], 0.5), ([[2, 0.1]], 0.5),
+     ([[0.5, -1]], 0.5), ([[0.5, "1"]], 0.5), ([[0.5]], 0.5), ([[0.5, 0.1]], -1)],
+)  # fmt: skip
+def test_a_calibration_that_cannot_be_is_refused(tmp_path: Path, points: object, sigma: float) -> None:
+    told = {"tasks": {"sr4": {"complete": points, "running": [[1, 0.1]], "sigma": sigma}}}
+    (tmp_path / "calibration.json").write_text(json.dumps(told))
+    with pytest.raises(PriorError, match="is no calibration"):
+        Calibration.load(tmp_path)
+    (tmp_path / "calibration.json").write_text(json.dumps(told).replace("0.1", "NaN"))
+    with pytest.raises(PriorError):
+        Calibration.load(tmp_path)

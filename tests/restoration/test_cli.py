@@ -332,6 +332,8 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
     os.mkfifo("pipe.png")
     Path("empty").mkdir()
     Path("state").write_text("not a state")
+    Path("loop.png").symlink_to("loop.png")
+    Path("x" * 249 + ".png").write_bytes(Path("small.png").read_bytes())
     import tifffile
 
     tifffile.imwrite("nan.tif", np.full((64, 64), np.nan, np.float32))
@@ -345,7 +347,23 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "one pixel": (("one.png", *sr4), "one.png"),
         "small, fit": (("two.png", *sr4, "--fit"), "too small to fit"),
         "smaller than the factor": (("two.png", *sr4, "--simulate"), "factor must be at most"),
-        "alpha": (("alpha.png", *denoise), "alpha"),
+        "transparent mask": (("in.png", *inpaint, "--mask", "alpha.png"), "transparent everywhere"),
+        "link to itself": (("loop.png", *sr4), "loop.png: cannot be read: Too many levels of symbolic links"),
+        "long name": (("in.png", "--task", "sr4", "-o", "x" * 260 + ".png"), "File name too long"),
+        "long sample": (
+            ("in.png", "--task", "sr4", "-o", "x" * 248 + ".png", "--samples", "2"),
+            "longer than 255",
+        ),
+        "long preview": (("x" * 249 + ".png", *sr4, "--previews", "p"), "longer than 255 bytes"),
+        "format of a file": (("in.png", *sr4, "--format", "jpg"), "for folders of results"),
+        "format": (("in.png", "--task", "sr4", "-o", "d/", "--format", "gif"), "--format must be"),
+        "quality": (("in.png", "--task", "sr4", "-o", "o.jpg", "--quality", "0"), "from 1 to 100"),
+        "quality of a PNG": (("in.png", *sr4, "--quality", "9"), "for JPEG and WebP"),
+        "suffix": (("in.png", "--task", "sr4", "-o", "d/", "--suffix", "a/b"), "--suffix must be"),
+        "grow": (("in.png", *inpaint, "--mask", "mask.png", "--grow", "-1"), "--grow must be"),
+        "grow without a mask": (("in.png", *sr4, "--grow", "1"), "need --mask"),
+        "mask folder": (("in.png", *inpaint, "--mask", "empty"), "no mask is named in"),
+        "state on a device": (("small.png", *sr4, "--state", "/dev/full"), "/dev/full is no regular file"),
         "NaN": (("nan.tif", *denoise), "nan.tif"),
         "factor": (("in.png", "--task", "sr7", "--simulate", "--fit", "-o", "out.png"), "factor must divide"),
         "large factor": (("in.png", "--task", "sr999", "-o", "out.png"), "factor must leave at most"),
@@ -358,7 +376,6 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "task": (("in.png", "--task", "sharpen", "-o", "out.png"), "task must be one of"),
         "prior": (("small.png", *sr4, "--prior", "cats-64"), "cats-64"),
         "prior path": (("small.png", *sr4, "--prior", "../../etc"), "prior"),
-        "output folder": (("small.png", "--task", "sr4", "-o", "nowhere/out.png"), "nowhere"),
         "output below a file": (("small.png", "--task", "sr4", "-o", "file/out.png"), "file"),
         "output kind": (("small.png", "--task", "sr4", "-o", "out.gif"), "out.gif"),
         "output is input": (("small.png", "--task", "sr4", "-o", "small.png"), "is an input"),
@@ -375,6 +392,7 @@ def bad(folder: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "deadline": (("small.png", *sr4, "--deadline", "0"), "deadline must be"),
         "max nfe": (("small.png", *sr4, "--max-nfe", "0"), "max_nfe must be"),
         "samples": (("small.png", *sr4, "--samples", "0"), "--samples"),
+        "many samples": (("small.png", *sr4, "--samples", "1000000"), "--samples must be from 1 to 1000"),
         "seed": (("small.png", *sr4, "--seed", "-1"), "--seed"),
         "state": (("small.png", *sr4, "--state", "state"), "not a state file"),
         "state of a batch": (("in.png", "small.png", "--task", "sr4", "-o", "d", "--state", "s"), "--state"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,11 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
         save_folder(prior(NoiseSchedule.linear()), tmp_path / "folder")
     with pytest.raises(OutputError, match="cannot be written"):
         save_folder(prior(NoiseSchedule.linear()), tmp_path / "nowhere" / "folder")
+
+
+def test_what_is_published_is_open_to_all_that_the_umask_lets_in(tmp_path: Path) -> None:
+    save_folder(load_prior("faces-64", "cpu"), tmp_path / "new")
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in (tmp_path / "new").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o777 if path.is_dir() else 0o666) & ~umask, path

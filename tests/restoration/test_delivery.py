@@ -13,12 +13,13 @@ from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.settings import EffortSettings
 from restoration.events import Advanced, Output, Previewed, Restored
 from restoration.pictures import images
+from restoration.pictures.picture import whole
 from solvers import InnerRun
 
 IMAGE = torch.zeros(1, 1, 2, 2)
 PREVIEW = Previewed(
     input="in.png", nfe=4, total_nfe=6, outer_step=1, complete=True, elapsed=1.0,
-    output=Output("004", torch.full((3, 2, 2), 0.5), {"nfe": 4}),
+    output=Output("004", whole(torch.full((3, 2, 2), 0.5)), {"nfe": 4}),
 )  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def advanced(nfe: int, complete: bool = False) -> Advanced:
 
 
 def restored(*suffixes: str) -> Restored:
-    outputs = tuple(Output(suffix, torch.full((3, 2, 2), 0.5), {"suffix": suffix}) for suffix in suffixes)
+    outputs = tuple(Output(suffix, whole(torch.full((3, 2, 2), 0.5)), {"suffix": suffix}) for suffix in suffixes)
     return Restored(
         input="in.png", nfe=6, total_nfe=6, outer_step=2, complete=True, elapsed=2.0, outputs=outputs,
         stopped_by="finished", seeds=(1,),
@@ -58,17 +59,18 @@ def test_pictures_are_written_where_they_were_announced(tmp_path: Path) -> None:
     files = Delivery(tmp_path / "in.png", tmp_path / "new" / "out.tif", tmp_path / "p")
     told = files.deliver(PREVIEW, pytest.fail)
     assert isinstance(told, Previewed)
-    assert told.path == str(tmp_path / "p" / "in-004.png")
+    assert told.path == str(tmp_path / "p" / "in-004.tif")
     done = files.deliver(restored("sample-1", "sample-2", "std", ""), pytest.fail)
     assert isinstance(done, Restored)
     assert done.path == str(tmp_path / "new" / "out.tif")
     announced = files.written(EffortSettings((4, 2), samples=2))
-    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*announced} - {tmp_path / "p/in-006.png"}
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*announced} - {tmp_path / "p/in-006.tif"}
     assert images.read_record(tmp_path / "new" / "out-std.tif") == {"suffix": "std"}
 
 
 def test_a_preview_that_cannot_be_written_is_told_and_has_no_path(tmp_path: Path) -> None:
     warned: list[str] = []
+    (tmp_path / "no").touch()
     told = Delivery(Path("in.png"), Path("out.png"), tmp_path / "no" / "p").deliver(PREVIEW, warned.append)
     assert told is PREVIEW
     assert len(warned) == 1

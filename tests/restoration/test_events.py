@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from restoration.events import Failed, Output, Previewed, Restored, Skipped
+from restoration.pictures.picture import whole
 
-OUTPUT = Output("010", torch.zeros(3, 4, 4), {"task": "sr4"})
+OUTPUT = Output("010", whole(torch.zeros(3, 4, 4)), {"task": "sr4"})
 
 
 def previewed(**changes: object) -> Previewed:

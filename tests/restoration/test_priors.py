@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -119,6 +120,29 @@ def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(settings | changes))
 
 
+def instead(path: Path) -> Path:
+    """The place of a file that is gone."""
+    path.unlink()
+    return path
+
+
+def retyped(folder: Path, dtype: torch.dtype) -> None:
+    """One tensor stored in another type."""
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_in.weight"] = weights["conv_in.weight"].to(dtype)
+    save_file(weights, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_a_tensor_of_another_precision_is_cast(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = folder(tmp_path / "p")
+    retyped(path, dtype)
+    prior = load_prior(path, "cpu")
+    assert {parameter.dtype for parameter in prior.network.parameters()} == {torch.float32}
+    assert bool(prior.denoise(torch.zeros(1, *prior.image_shape), 5).isfinite().all())
+
+
 class Payload:
     """What a hostile checkpoint would run."""
 
@@ -152,6 +176,21 @@ class Payload:
         (lambda p: edit(p / "unet" / "config.json", sample_size=[8]), "sample_size must be"),
         (lambda p: edit(p / "unet" / "config.json", sample_size=7), "multiple of 2"),
         (lambda p: edit(p / "scheduler" / "scheduler_config.json", beta_end="x"), "noise schedule is not"),
+        (
+            lambda p: edit(p / "unet" / "config.json", layers_per_block=1_000_000),
+            "layers_per_block must be at most",
+        ),
+        (lambda p: edit(p / "unet" / "config.json", block_out_channels=[8] * 40), "has a list of 40"),
+        (
+            lambda p: edit(p / "unet" / "config.json", mid_block_scale_factor=[]),
+            "mid_block_scale_factor must be like 1",
+        ),
+        (lambda p: edit(p / "unet" / "config.json", num_class_embeds=10**12), "num_class_embeds must be at most"),
+        (lambda p: instead(p / "unet" / "config.json").symlink_to("/dev/zero"), "not a regular file"),
+        (lambda p: os.mkfifo(instead(p / "unet" / "config.json")), "not a regular file"),
+        (lambda p: (p / "unet" / "config.json").write_text("[" * 100_000), "cannot be read as JSON"),
+        (lambda p: retyped(p, torch.complex64), r"conv_in.weight is C64; weights must be F64"),
+        (lambda p: retyped(p, torch.int32), r"conv_in.weight is I32"),
         (lambda p: (p / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "safetensors is missing"),
         (
             lambda p: (p / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\x10" + bytes(99)),

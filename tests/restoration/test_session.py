@@ -13,6 +13,7 @@ from restoration.commands.job import sampler_of
 from restoration.commands.settings import EffortSettings, SamplerSettings, TileSettings
 from restoration.events import Advanced, Event, Previewed, Restored
 from restoration.pictures import images
+from restoration.pictures.picture import whole
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.priors.tiled import TILE_BATCH
 from restoration.recipe import Recipe
@@ -21,7 +22,7 @@ from restoration.session import Session
 from restoration.tasks import Task, pose
 from solvers import DDRM, record_of
 
-SMALL = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+SMALL = whole(torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)))
 QUICK = EffortSettings((2, 2, 1), seed=3)
 
 
@@ -57,7 +58,7 @@ def test_every_evaluation_every_preview_and_last_the_result_are_told(prior: Diff
 def test_the_result_is_the_restorers_bit_for_bit(prior: DiffusionPrior) -> None:
     recipe = Recipe(Task("sr4"), prior, DDRM.Settings(eta=0.5), QUICK)
     done = result(Session(recipe, "a", SMALL, "0" * 64))
-    problem = pose(Task("sr4"), SMALL, prior.image_shape)
+    problem = pose(Task("sr4"), SMALL.pixels, prior.image_shape)
     plain = Restorer(prior, eta=0.5).restore(problem.measurement, allocation=(2, 2, 1), seeds=[3])
     assert done.outputs[-1].image.equal(problem.crop(plain.image)[0])
     assert (done.stopped_by, done.seeds) == ("finished", (3,))
@@ -65,8 +66,8 @@ def test_the_result_is_the_restorers_bit_for_bit(prior: DiffusionPrior) -> None:
 
 def test_bytes_are_restored_to_bytes_without_a_file(prior: DiffusionPrior, tmp_path) -> None:
     """A record can be stored as it is: plain JSON that holds what decides the result."""
-    images.save(tmp_path / "in.png", SMALL, {})
-    picture = images.decode((tmp_path / "in.png").read_bytes(), "upload")
+    images.write(tmp_path / "in.png", SMALL, {})
+    picture = images.read_bytes((tmp_path / "in.png").read_bytes(), "upload")
     recipe = Recipe(Task("sr4"), prior, effort=QUICK)
     done = result(Session(recipe, "upload", picture, "ab" * 32))
     record = json.loads(json.dumps(dict(done.outputs[-1].record)))
@@ -129,7 +130,7 @@ def test_the_state_of_another_run_is_refused_by_name(prior: DiffusionPrior) -> N
 
 def test_a_drawn_seed_is_told_and_repeats_the_run(prior: DiffusionPrior) -> None:
     unseeded = Recipe(Task("inpaint", simulate=True), prior, effort=EffortSettings((1,)))
-    picture = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    picture = whole(torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1)))
     first = result(Session(unseeded, "a", picture, "0" * 64))
     assert "seeds" not in unseeded.identity("0" * 64)
     seeded = dataclasses.replace(unseeded, effort=EffortSettings((1,), seed=first.seeds[0]))
@@ -150,7 +151,7 @@ def test_samples_come_with_their_spread_and_the_mean_last(prior: DiffusionPrior)
 
 
 def test_a_large_picture_is_noted_and_comes_back_in_its_size_with_scores(prior: DiffusionPrior) -> None:
-    picture = torch.rand(3, 70, 90, generator=torch.Generator().manual_seed(1))
+    picture = whole(torch.rand(3, 70, 90, generator=torch.Generator().manual_seed(1)))
     recipe = Recipe(Task("inpaint", simulate=True), prior, effort=EffortSettings((1,), seed=1))
     session = Session(recipe, "a", picture, "0" * 64)
     assert session.notes == ("90×70 in 4 tiles of 64×64",)

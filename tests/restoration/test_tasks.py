@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution
+from degradations import Achromatic, Colorization, Denoising, Inpainting, Measurement, SuperResolution
 from restoration.errors import ImageError
 from restoration.tasks import HELP, KINDS, TASKS, Kind, Task, calibration_key, kind_of, pose, registry
 from restoration.tasks.denoise import Denoise
@@ -83,7 +83,9 @@ def test_fit_crops_what_was_measured_and_shrinks_what_is_clean() -> None:
 
 def test_grey_and_colour_are_brought_to_what_is_needed() -> None:
     grey = picture(16, 16, 1)
-    assert pose(Task("denoise", 0.1), grey, PRIOR).measurement.y[0].equal(grey.expand(PRIOR))
+    posed = pose(Task("denoise", 0.1), grey, PRIOR).measurement
+    assert isinstance(posed.operator, Achromatic)
+    assert posed.operator.plane(posed.y)[0].equal(grey)
     coloured = pose(Task("colorize"), picture(16, 16), PRIOR)
     torch.testing.assert_close(coloured.measurement.y[0, 0], picture(16, 16).mean(0))
     assert coloured.notes == ("has colour; its channels' mean is used",)
@@ -125,7 +127,7 @@ def test_wrong_arguments_are_named(make, message: str) -> None:
             "mask must have the picture's size, 16×16: got 8×8",
         ),
         (Task("inpaint"), picture(16, 16), torch.ones(1, 16, 16), "white everywhere"),
-        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "nowhere half white"),
+        (Task("inpaint"), picture(16, 16), torch.zeros(1, 16, 16), "black everywhere"),
     ],
 )
 def test_pictures_and_masks_of_unusable_sizes_are_told(task, given, mask, message: str) -> None:

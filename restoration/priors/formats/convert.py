@@ -12,6 +12,7 @@ import torch
 from diffusers import DDPMScheduler, UNet2DModel
 from safetensors import SafetensorError
 
+from nested.files import open_to_all
 from restoration.errors import OutputError
 from restoration.priors.diffusion import DiffusionPrior
 from solvers import NoiseSchedule
@@ -49,7 +50,7 @@ def save_folder(prior: DiffusionPrior, folder: Path) -> None:
                 "unet": ["diffusers", "UNet2DModel"],
             }
             (made / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
-        made.chmod(0o755)
+        open_to_all(made)
         made.rename(folder)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}") from None

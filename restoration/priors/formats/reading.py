@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -14,10 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from nested import reading as checked
 from restoration.errors import PriorError
 
 WRAPPERS = ("ema", "ema_state_dict", "model_ema", "params_ema", "state_dict", "model_state_dict", "model")
 """Keys under which training code stores a network, averaged weights first."""
+MOST_JSON = 16_000_000
+"""Bytes of a configuration or calibration."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "diffusion_model.", "ema_model.")
 """What wrappers (data parallel, compile, Lightning) put before every name."""
 
@@ -32,6 +34,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         PriorError: one line: not a checkpoint, damaged, holding code, or no tensors in it.
     """
     try:
+        checked.require_regular(path)
         with path.open("rb") as file:
             start = file.read(9)
         content = load_file(path) if _is_safetensors(start) else _load_pickle(path, zipped=start.startswith(b"PK"))
@@ -55,10 +58,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; PriorError in one line where there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = checked.read_json(path, MOST_JSON)
     except FileNotFoundError:
         raise PriorError(f"{path} is missing: a DDPM pipeline folder in diffusers format has it") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise PriorError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):
         raise PriorError(f"{path} must hold a JSON object")

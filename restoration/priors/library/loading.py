@@ -55,6 +55,8 @@ def load_prior(
         PriorError: a name or file that cannot be used; one line says why.
         ValueError: a device that is not there; an unknown precision; a class label that does not suit the network.
     """
+    if not isinstance(name_or_path, (str, Path)):
+        raise TypeError(f"name_or_path must be a name or a path: got {name_or_path!r:.60}")
     where, kind = resolve_device(device), resolve_dtype(dtype)
     name, path = str(name_or_path), Path(name_or_path)
     if name in EMBEDDED:
@@ -139,6 +141,8 @@ def _merged(*layers: Mapping[str, Setting]) -> dict[str, Setting]:
 def resolve_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """A precision by name, ``"auto"`` being float32; ValueError for an unknown one."""
     if isinstance(dtype, torch.dtype):
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be of floating point: got {dtype}")
         return dtype
     if dtype not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}: got {dtype!r}")
