@@ -24,7 +24,7 @@ def posterior() -> DDRM:
     clean = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     mask = torch.rand(8, 8, generator=torch.Generator().manual_seed(1)) < 0.5
     measurement = simulate(clean, Inpainting((1, 8, 8), mask), 0.0, noise=NoiseSource([0, 1]))
-    return Restorer(prior).posterior(measurement)  # type: ignore[arg-type]
+    return Restorer(prior, "ddrm").posterior(measurement)  # type: ignore[arg-type]
 
 
 def estimates(posterior: DDRM, allocation: tuple[int, ...]) -> dict[int, Tensor]:
