@@ -33,7 +33,7 @@ TASKS = {
     "inpaint\n50 %": Task("inpaint", simulate=True, fit=True),
 }
 PREVIEWS = (10, 20, 30)
-COLUMNS = ("original", "degraded", *(f"preview at {n} evaluations" for n in PREVIEWS), "plain DDRM, 30")
+COLUMNS = ("original", "degraded", *(f"preview at {n} evaluations" for n in PREVIEWS), "plain DDRM at 30")
 
 
 def face() -> Tensor:
@@ -43,7 +43,7 @@ def face() -> Tensor:
 
 def table(scores: dict[str, list[float]]) -> Table:
     """PSNRs so far, a row a task."""
-    drawn = Table("task", "degraded", *(f"{n} evaluations" for n in PREVIEWS), "plain, 30", title="PSNR, dB")
+    drawn = Table("task", "degraded", *(f"{n} evaluations" for n in PREVIEWS), "DDRM, 30", title="PSNR, dB")
     for name in TASKS:
         drawn.add_row(name.replace("\n", " "), *(f"{value:.2f}" for value in scores.get(name, [])))
     return drawn
@@ -57,6 +57,7 @@ def main(
     console, start = Console(), time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     restorer = Restorer(load_prior("faces-64"))
+    ddrm = Restorer(restorer.prior, "ddrm")
     rows: list[tuple[str, list[Cell]]] = []
     scores: dict[str, list[float]] = {}
     with Live(console=console, auto_refresh=False) as live:
@@ -79,11 +80,11 @@ def main(
 
             add(problem.degraded)
             restorer.restore(problem.measurement, seeds=[seed], watch=watch)
-            restorer.restore(problem.measurement, seeds=[seed], watch=watch, vanilla=True)
+            ddrm.restore(problem.measurement, seeds=[seed], watch=watch, vanilla=True)
     if not console.is_terminal:
         console.print()  # a live table ends its last line only there
     images.save(output / "face.png", face(), {})
-    sheet = contact_sheet("One face, four degradations, one prior: Nested DDRM, 3 x 10 evaluations", COLUMNS, rows)
+    sheet = contact_sheet("One face, four degradations, one prior: Nested FIRE, 3 x 10 evaluations", COLUMNS, rows)
     atomic_write(output / "contact-sheet.png", lambda file: sheet.save(file, "PNG"))
     console.print(f"{output / 'contact-sheet.png'} written, {time.perf_counter() - start:.0f} s", highlight=False)
     console.print(

@@ -294,7 +294,10 @@ def _check_types(path: Path, settings: dict[str, Any], kind: type[UNet2DModel]) 
         if isinstance(default, bool):
             right = isinstance(value, bool)
         elif isinstance(default, (int, float)):
-            right = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+            # a network of our own may have several numbers by name: heads of guided-diffusion's two halves
+            named = isinstance(value, dict) and kind is not UNet2DModel
+            given = list(value.values()) if named else [value]
+            right = value is None or all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in given)
         elif isinstance(default, str):
             right = value is None or isinstance(value, str)
         elif isinstance(default, (tuple, list)):

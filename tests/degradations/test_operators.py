@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from degradations import (
+    Achromatic,
     Colorization,
     Denoising,
-    Grey,
     Inpainting,
     OperatorCheckError,
     SuperResolution,
@@ -43,10 +43,10 @@ def operators(shape: tuple[int, int, int]) -> dict[str, SVDOperator]:
     if shape[0] == 3:
         plane = (1, *shape[1:])
         made |= {
-            "grey picture": Grey(Denoising(plane)),
-            "grey picture, mask": Grey(Inpainting(plane, mask(*shape[1:]))),
-            "grey pictures, one mask an image": Grey(Inpainting(plane, mask(5, 1, *shape[1:]))),
-            "grey picture, sr2": Grey(SuperResolution(plane, 2)),
+            "grey picture": Achromatic(Denoising(plane)),
+            "grey picture, mask": Achromatic(Inpainting(plane, mask(*shape[1:]))),
+            "grey pictures, one mask an image": Achromatic(Inpainting(plane, mask(5, 1, *shape[1:]))),
+            "grey picture, sr2": Achromatic(SuperResolution(plane, 2)),
         }
     return made
 

@@ -66,7 +66,7 @@ def test_decoded_pixels_are_the_inverse_of_the_numbers(kind: str, tmp_path: Path
     options = {} if kind == "grey" else {"subsampling": kind}
     drawn(61, 43, "L" if kind == "grey" else "RGB").save(path, quality=80, **options)
     problem = pose(*Task("jpeg").opened(path), PRIOR)
-    assert problem.degraded.shape == (3, 43, 61)
+    assert problem.degraded.shape == (1 if kind == "grey" else 3, 43, 61)
     # Decoders interpolate chroma between its samples and cut colours at 0 and 255; a mean is not moved by that.
     apart = (problem.degraded - images.load(path)).abs().mean()
     assert float(apart) < (0.002 if kind in ("4:4:4", "grey") else 0.02)
@@ -141,7 +141,7 @@ def test_grey_files_serve_colour_priors_and_colour_files_grey_ones(tmp_path: Pat
     drawn(40, 40).save(tmp_path / "colour.jpg", quality=50)
     grey = pose(*Task("jpeg").opened(tmp_path / "grey.jpg"), PRIOR)
     assert grey.measurement.operator.image_shape == (3, 40, 40)
-    assert float(grey.degraded.std(dim=0).max()) < 1e-3
+    assert grey.degraded.shape == (1, 40, 40)
     task, picture = Task("jpeg").opened(tmp_path / "colour.jpg")
     luma = pose(task, picture, (1, 32, 32))
     assert luma.measurement.operator.measurement_shape == (1, 48, 48)
