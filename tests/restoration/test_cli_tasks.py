@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from restoration.commands import restore as cli
@@ -18,29 +16,11 @@ from restoration.pictures import images
 OUT = ("-o", "out.png")
 
 
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16 × 16 pictures with random weights, that takes no time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = UNet2DModel(
-            sample_size=16,
-            block_out_channels=(8, 8),
-            layers_per_block=1,
-            norm_num_groups=4,
-            down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "UpBlock2D"),
-        )
-    path = tmp_path_factory.mktemp("tiny") / "prior"
-    DDPMPipeline(network, DDPMScheduler(prediction_type="v_prediction")).save_pretrained(path)
-    return path
-
-
 @pytest.fixture
-def folder(tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with that prior, a photo of 40 × 24 in several formats, and kernels."""
     monkeypatch.chdir(tmp_path)
-    Path("prior").symlink_to(prior)
+    Path("prior").symlink_to(tiny_prior)
     rows, columns = np.mgrid[:24, :40]
     picture = np.stack([rows * 9, columns * 5, 200 - rows - columns], axis=-1).astype(np.uint8)
     Image.fromarray(picture).save("photo.png")
