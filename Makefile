@@ -1,10 +1,11 @@
 # make demo   set up, then restore a face on four tasks and draw a contact sheet
+# make gallery   set up, then make the pictures of docs/gallery.md by its own commands (minutes)
 # make test   set up, then lint, types and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := degradations solvers nested restoration benchmarks examples tests
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo gallery test check clean
 
 setup: .venv/.ready
 
@@ -17,6 +18,9 @@ setup: .venv/.ready
 
 demo: setup
 	$(BIN)/python -m benchmarks.commands.demo
+
+gallery: setup
+	$(BIN)/python -m benchmarks.studies.gallery
 
 check: setup
 	$(BIN)/ruff check $(CODE)

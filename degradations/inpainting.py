@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from degradations.arguments import as_plain
-from degradations.operator import SVDOperator, checked_shape
+from degradations.operator import checked_shape
+from degradations.pixelwise import Pixelwise
 
 
-class Inpainting(SVDOperator):
+class Inpainting(Pixelwise):
     """A keeps the known values and writes 0 for the missing ones; V = U = I on what is known.
 
     Args:
@@ -38,15 +39,3 @@ class Inpainting(SVDOperator):
                 f"mask must be (H, W), (C, H, W) or (B, C, H, W) of the image's {shape}: got {tuple(mask.shape)}"
             )
         super().__init__(shape, shape, known)
-
-    def Vt(self, x: Tensor) -> Tensor:
-        return x
-
-    def V(self, z: Tensor) -> Tensor:
-        return z
-
-    def Ut(self, y: Tensor) -> Tensor:
-        return self.singular_values * y
-
-    def U(self, z: Tensor) -> Tensor:
-        return self.singular_values * z

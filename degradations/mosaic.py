@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from degradations.operator import SVDOperator, checked_shape
+from degradations.operator import checked_shape
+from degradations.pixelwise import Pixelwise
 
 PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 """Bayer's, by the colours of the first two pixels of the first row and of the second."""
 
 
-class Mosaic(SVDOperator):
+class Mosaic(Pixelwise):
     """A keeps one channel of every pixel, by a pattern of 2 × 2 that repeats; V = I, and U adds the channels up.
 
     Args:
@@ -36,15 +37,6 @@ class Mosaic(SVDOperator):
         colours = tile.repeat(-(-height // 2), -(-width // 2))[:height, :width]
         kept = (colours == torch.arange(3)[:, None, None]).to(torch.get_default_dtype())
         super().__init__(image_shape, (1, height, width), kept)
-
-    def Vt(self, x: Tensor) -> Tensor:
-        return x
-
-    def V(self, z: Tensor) -> Tensor:
-        return z
-
-    def Ut(self, y: Tensor) -> Tensor:
-        return self.singular_values * y
 
     def U(self, z: Tensor) -> Tensor:
         return (self.singular_values * z).sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Real diffusers pipelines from tiny random configurations, for the tests of nested generation."""
+"""Real diffusers pipelines and priors from tiny random configurations, for tests of all floors."""
 
 from __future__ import annotations
 
@@ -130,3 +130,23 @@ def dit() -> Pipeline:
     pipeline = DiTPipeline(transformer, vae(), DDIMScheduler(), {0: "tench, Tinca tinca", 1: "goldfish"})
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="session")
+def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prior of 16 × 16 pictures with random weights, that takes no time."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = UNet2DModel(
+            sample_size=16,
+            block_out_channels=(8, 8),
+            layers_per_block=1,
+            norm_num_groups=4,
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "UpBlock2D"),
+        )
+    path = tmp_path_factory.mktemp("tiny") / "prior"
+    DDPMPipeline(network, DDPMScheduler(prediction_type="v_prediction")).save_pretrained(path)
+    return path

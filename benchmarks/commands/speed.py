@@ -25,7 +25,7 @@ from torch import Tensor
 
 from benchmarks.commands.speed_table import Row, Variant, conditions, table
 from benchmarks.studies.checkpoint import memory, write_random
-from benchmarks.studies.ddrm_step import FreePrior, clocked
+from benchmarks.studies.costs import FreePrior, clocked
 from degradations import Inpainting, Measurement, SuperResolution, simulate
 from nested.files import atomic_write
 from restoration.priors import DiffusionPrior, load_prior

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import math
 import platform
-import weakref
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from statistics import median
-from time import perf_counter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import torch
 import typer
@@ -27,42 +24,20 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from benchmarks.studies import sampler_step
+from benchmarks.studies.costs import FreePrior, clocked, peak_images
 from benchmarks.studies.flattened_ddrm import FlatDDRM
-from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
+from benchmarks.studies.operators import operators
+from degradations import Measurement, simulate
 from restoration.priors import load_prior
-from restoration.restorer import synchronise
-from solvers import DDRM, NoiseSchedule, NoiseSource
+from solvers import DDRM, NoiseSource
 from solvers.units import to_model
 
 SIGMA_Y = 0.1  # in model units, [-1, 1]
 WARM_UP = 3  # rounds before the clock counts: allocator, caches, kernels
 TOLERANCE = 1e-4  # of x in [-1, 1] after every step, float32; the two sum in different orders
 FASTER = 5.0
-
-T = TypeVar("T")
-
-
-class FreePrior:
-    """x̂₀ is given, whatever the x; the x it was last shown tells where the solver stands."""
-
-    def __init__(self, x0: Tensor) -> None:
-        channels, height, width = x0.shape[1:]
-        self.image_shape = (channels, height, width)
-        self.device, self.name = x0.device, "free"
-        self.schedule = NoiseSchedule.linear()
-        self.x0 = self.x = x0
-
-    def fingerprint(self) -> str:
-        """All answer what they were given."""
-        return "free"
-
-    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
-        self.x = x_k
-        return self.x0
 
 
 class Replay(NoiseSource):
@@ -74,43 +49,6 @@ class Replay(NoiseSource):
 
     def normal(self, shape: Sequence[int]) -> Tensor:
         return self.xi
-
-
-class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of storages that operations inside it create, as long as each lives."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = 0
-        self._live: dict[int, int] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._meet((args, kwargs), counted=False)  # first met as an input: it was there before
-        out = func(*args, **(kwargs or {}))
-        self._meet(out, counted=True)
-        self.peak = max(self.peak, sum(self._live.values()))
-        return out
-
-    def _meet(self, tree: Any, counted: bool) -> None:
-        for storage in (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)):
-            if id(storage) not in self._live:
-                self._live[id(storage)] = storage.nbytes() if counted else 0
-                weakref.finalize(storage, self._live.pop, id(storage))
-
-
-def peak_images(ddrm: DDRM, x: Tensor, steps: int) -> float:
-    """The most a run allocates beyond x, prior and measurement, in tensors as large as x."""
-    run = ddrm.sample(x, ddrm.schedule.K, steps, NoiseSource(range(len(x)), x.device))
-    if x.device.type == "cuda":
-        before: int = torch.cuda.memory_allocated(x.device)
-        torch.cuda.reset_peak_memory_stats(x.device)
-        deque(run, maxlen=0)
-        peak: int = torch.cuda.max_memory_allocated(x.device)
-        return (peak - before) / x.nbytes
-    live = LiveBytes()
-    with live:
-        deque(run, maxlen=0)
-    return live.peak / x.nbytes
 
 
 @dataclass
@@ -179,32 +117,14 @@ class Case:
         return median(other / mine for other, mine in zip(than, self.ours, strict=True))
 
 
-def clocked(
-    device: torch.device, into: list[float], action: Callable[[], T], clock: Callable[[], float] = perf_counter
-) -> T:
-    """Do it, and note the seconds until the device has done it."""
-    synchronise(device)
-    start = clock()
-    result = action()
-    synchronise(device)
-    into.append(clock() - start)
-    return result
-
-
 def make_cases(size: int, batch: int, device: torch.device) -> list[Case]:
-    """The five operators, noiseless and noisy, on random images in [-1, 1]."""
+    """Every operator, noiseless and noisy, on random images in [-1, 1]."""
     shape, generator = (3, size, size), torch.Generator().manual_seed(0)
     clean, x0 = (to_model(torch.rand(batch, *shape, generator=generator)) for _ in range(2))
     x = torch.randn(batch, *shape, generator=generator)
-    operators = {
-        "Denoising": Denoising(shape),
-        "SuperResolution(16)": SuperResolution(shape, 16),
-        "SuperResolution(4)": SuperResolution(shape, 4),
-        "Colorization": Colorization(shape),
-        "Inpainting": Inpainting(shape, torch.rand(size, size, generator=generator) < 0.5),
-    }
     cases = []
-    for name, operator in operators.items():
+    for name, make in operators(size).items():
+        operator = make()
         for sigma in (0.0, SIGMA_Y):
             n = torch.randn(batch, *operator.measurement_shape, generator=generator)
             measurement = simulate(clean, operator, sigma, noise=n).to(device)
@@ -273,7 +193,7 @@ def main(
         place = torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise typer.BadParameter(f"cannot be used: {error}", param_hint="--device") from None
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=100)
     cases = make_cases(size, batch, place)
     xi = torch.randn(cases[0].x.shape, generator=torch.Generator().manual_seed(1)).to(place)
     for case in cases:

@@ -133,6 +133,25 @@ class FlatColours(FlatPatches):
         return (pixels @ self.basis).permute(0, 2, 1).reshape(-1, *self.image_shape)
 
 
+class FlatSorted(FlatBasis):
+    """Any other operator: its own fast transforms, and its coefficients sorted by falling singular values."""
+
+    def __init__(self, operator: SVDOperator) -> None:
+        self.operator, self.image_shape = operator, operator.image_shape
+        s = operator.singular_values.expand(self.image_shape).flatten()
+        self.singulars, self.order = s.sort(descending=True, stable=True)
+        self.place = self.order.argsort()
+
+    def Vt(self, x: Tensor) -> Tensor:
+        return self.operator.Vt(x).flatten(1)[:, self.order]
+
+    def V(self, z: Tensor) -> Tensor:
+        return self.operator.V(z[:, self.place].view(-1, *self.image_shape))
+
+    def Ut(self, y: Tensor) -> Tensor:
+        return self.operator.Ut(y).flatten(1)[:, self.order][:, self.singulars > 0]
+
+
 def flat_basis(operator: SVDOperator) -> FlatBasis:
     """The flattened formulation of one of our operators."""
     match operator:
@@ -144,7 +163,7 @@ def flat_basis(operator: SVDOperator) -> FlatBasis:
             return FlatColours(operator)
         case Inpainting():
             return FlatGather(operator)
-    raise TypeError(f"operator must be one of the four that have a flattened form: got {type(operator).__name__}")
+    return FlatSorted(operator)
 
 
 class FlatDDRM:

@@ -7,21 +7,16 @@ blurred together with what is around it, as a camera does, and rounded to 8 bits
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from torch import Tensor
 
 from benchmarks.comparison.deconvolution import richardson_lucy, wiener
-from benchmarks.engine.markdown import markdown
-from benchmarks.studies.jpeg import middle
+from benchmarks.studies.jpeg import Data, Limit, clean_pictures, middle, show
 from degradations import Blur, Measurement
-from restoration.pictures import images
-from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior, prior_for
 from restoration.restorer import Restorer
 from restoration.tasks import Task, pose
@@ -72,8 +67,8 @@ def errors(clean: Tensor, picture: Tensor) -> tuple[float, float, float]:
 
 @torch.no_grad()
 def main(
-    data: Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")],
-    limit: Annotated[int, typer.Option(help="How many of them.")] = 3,
+    data: Data,
+    limit: Limit = 3,
     side: Annotated[int, typer.Option(help="Pixels a side of what is photographed.")] = 96,
     kernel: Annotated[str, typer.Option(help="As restore's.")] = "gaussian:1.6",
     sigma: Annotated[float, typer.Option(help="Of noise, besides rounding to 8 bits.")] = 0.0,
@@ -82,17 +77,14 @@ def main(
     """Print a table, in Markdown."""
     known, weights = load_prior(prior), Task("deblur", kernel=kernel).kind
     found: dict[str, list[tuple[float, float, float]]] = {}
-    sources = find(tuple(data))[:limit]
-    for source in sources:
-        picture = images.decode(source.read(), source.name)
+    pictures = clean_pictures(data, limit)
+    for picture in pictures:
         clean, y = photographed(picture, weights.weights, side, sigma)  # type: ignore[attr-defined]
         for name, result in restored(y, kernel, sigma, known):
             found.setdefault(name, []).append(errors(clean, result))
     rows = [[name, *(f"{mean:.2f}" for mean in np.mean(values, axis=0))] for name, values in found.items()]
-    console = Console(soft_wrap=True, highlight=False)
-    for line in markdown([f"{kernel}, σ = {sigma:g}", "PSNR ↑ dB", f"outermost {RIM}", "inside"], rows):
-        console.print(line, markup=False)
-    console.print(f"{len(sources)} pictures of {data[0].name}, {side}×{side}, {prior}, torch {torch.__version__}")
+    told = f"{len(pictures)} pictures of {data[0].name}, {side}×{side}, {prior}"
+    show([f"{kernel}, σ = {sigma:g}", "PSNR ↑ dB", f"outermost {RIM}", "inside"], rows, told)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ from restoration.restorer import Restorer
 from restoration.tasks import Problem, Task, pose
 from solvers import DDRM, FIRE, Spectral
 
+Data = Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")]
+Limit = Annotated[int, typer.Option(help="How many of them, the first by name.")]
+
 SAMPLERS: dict[str, Spectral.Settings] = {
     "DDRM": DDRM.Settings(),
     "FIRE natural": FIRE.Settings("natural"),
@@ -38,6 +41,19 @@ def middle(picture: Tensor, side: int) -> Tensor:
     """(C, side, side) of the middle of a picture that is at least as large."""
     top, left = ((length - side) // 2 for length in picture.shape[1:])
     return picture[:, top : top + side, left : left + side]
+
+
+def clean_pictures(data: list[Path], limit: int) -> list[Tensor]:
+    """The first pictures (C, H, W) of folders and tars."""
+    return [images.decode(source.read(), source.name) for source in find(tuple(data))[:limit]]
+
+
+def show(head: list[str], rows: list[list[str]], told: str) -> None:
+    """Print a table, in Markdown, and under which conditions it was measured."""
+    console = Console(soft_wrap=True, highlight=False)
+    for line in markdown(head, rows):
+        console.print(line, markup=False)
+    console.print(f"{told}, torch {torch.__version__}")
 
 
 def problem_of(clean: Tensor, quality: int, prior: DiffusionPrior) -> tuple[Problem, Tensor]:
@@ -68,15 +84,15 @@ def previews(problem: Problem, prior: DiffusionPrior, settings: Spectral.Setting
 
 @torch.no_grad()
 def main(
-    data: Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")],
-    limit: Annotated[int, typer.Option(help="How many of them.")] = 24,
+    data: Data,
+    limit: Limit = 24,
     side: Annotated[int, typer.Option(help="Pixels a side of what is used of them.")] = 64,
     qualities: Annotated[str, typer.Option(help="Pillow's, with commas.")] = "10,20,40",
     prior: str = "photos-64",
 ) -> None:
     """Print a table, in Markdown."""
     known = load_prior(prior)
-    pictures = [middle(images.decode(source.read(), source.name), side) for source in find(tuple(data))[:limit]]
+    pictures = [middle(picture, side) for picture in clean_pictures(data, limit)]
     rows = []
     for quality in map(int, qualities.split(",")):
         scores: dict[str, list[dict[str, float]]] = {}
@@ -94,10 +110,8 @@ def main(
             rows.append([str(quality), name, f"{mean['psnr']:.2f}", f"{mean['ssim']:.3f}"])
         told = f"predicted {np.mean(shares):.2%}, results re-encode to {np.mean(again):.2%}"
         rows.append([str(quality), told, "", ""])
-    console = Console(soft_wrap=True, highlight=False)
-    for line in markdown(["quality", "picture, evaluations", "PSNR ↑ dB", "SSIM ↑"], rows):
-        console.print(line, markup=False)
-    console.print(f"{len(pictures)} pictures of {data[0].name}, {side}×{side}, {prior}, torch {torch.__version__}")
+    told = f"{len(pictures)} pictures of {data[0].name}, {side}×{side}, {prior}"
+    show(["quality", "picture, evaluations", "PSNR ↑ dB", "SSIM ↑"], rows, told)
 
 
 if __name__ == "__main__":

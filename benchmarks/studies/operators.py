@@ -11,11 +11,10 @@ from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from torch import Tensor
 
-from benchmarks.engine.markdown import markdown
-from benchmarks.studies.ddrm_step import FreePrior, clocked, peak_images
+from benchmarks.studies.costs import FreePrior, clocked, peak_images
+from benchmarks.studies.jpeg import show
 from degradations import (
     JPEG,
     Blur,
@@ -51,6 +50,7 @@ def operators(size: int) -> dict[str, Callable[[], SVDOperator]]:
         "Inpainting": lambda: Inpainting(shape, known),
         "Mosaic": lambda: Mosaic(shape),
         "Colorization": lambda: Colorization(shape),
+        "SuperResolution(16)": lambda: SuperResolution(shape, 16),
         "SuperResolution(4)": lambda: SuperResolution(shape, 4),
         "Downsampling(4, bicubic)": lambda: Downsampling(shape, 4),
         "Blur": lambda: Blur(shape, gaussian(1.6).float()),
@@ -93,12 +93,8 @@ def main(
     for name, make in operators(size).items():
         times, peak = measured(make(), batch)
         rows.append([name, *(f"{time:.0f}" for time in times.values()), f"{peak:.1f}"])
-    console = Console(soft_wrap=True, highlight=False)
-    for line in markdown(["operator", "Vᵀ ms", "V ms", "Uᵀ ms", "U ms", "peak, images"], rows):
-        console.print(line, markup=False)
-    threads = f"{torch.get_num_threads()} threads"
-    shape = f"{batch}×3×{size}×{size}"
-    console.print(f"{shape} float32, CPU, {threads}, torch {torch.__version__}; medians of {ROUNDS}")
+    told = f"{batch}×3×{size}×{size} float32, CPU, {torch.get_num_threads()} threads, medians of {ROUNDS}"
+    show(["operator", "Vᵀ ms", "V ms", "Uᵀ ms", "U ms", "peak, images"], rows, told)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def _restore(
         if skipped is not None:
             display.show(skipped)
             return
-    picture = images.read(file)
+    picture = recipe.task.read(file)
     picture = picture.stripped() if output.strip else picture
     task, pixels = recipe.task.opened(file, picture.pixels)
     recipe, picture = replace(recipe, task=task), replace(picture, pixels=pixels)

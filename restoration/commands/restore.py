@@ -71,7 +71,8 @@ def restore(
     ] = None,
     quality: Annotated[int | None, typer.Option(help=f"{takers('quality')}, with --simulate: 1 to 100.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help=f"{takers('pattern')}: of the first 2 × 2 pixels: RGGB, BGGR, GRBG, GBRG.")
+        str | None,
+        typer.Option(help=f"{takers('pattern')}: of the first 2 × 2 pixels: RGGB, BGGR, GRBG, GBRG; or dng."),
     ] = None,
     simulate: Annotated[
         bool,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from restoration.tasks.colorize import Colorize
@@ -12,6 +13,7 @@ from restoration.tasks.demosaic import Demosaic
 from restoration.tasks.denoise import Denoise
 from restoration.tasks.inpaint import Inpaint
 from restoration.tasks.kind import Kind, Shape
+from restoration.tasks.published import Published
 from restoration.tasks.super_resolution import Enlarge
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from degradations import Measurement, SVDOperator
     from degradations.measurement import NormalSource
     from restoration.pictures.frame import Frame
+    from restoration.pictures.picture import Picture
 
 SPACE = (Enlarge, Deblur, Demosaic)
 
@@ -73,6 +76,16 @@ class Composite(Kind):
             part.with_options({name: given[name] for name in part.options if name in given}) for part in self.parts
         )
         return replace(self, parts=parts)
+
+    def read(self, path: Path) -> Picture:
+        return self.space.read(path)
+
+    def opened(self, path: Path, picture: Tensor) -> tuple[Self, Tensor]:
+        parts = []
+        for part in self.parts:
+            opened, picture = part.opened(path, picture)
+            parts.append(opened)
+        return replace(self, parts=tuple(parts)), picture
 
     def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
         for part in self.parts:
@@ -144,6 +157,9 @@ class Composite(Kind):
     ) -> Measurement:
         return self.space.simulated(picture, operator, frame, sigma, noise)
 
+    def turned(self, pictures: Tensor) -> Tensor:
+        return self.space.turned(pictures)
+
     def planes(self, picture: Tensor) -> Tensor:
         return self.space.planes(picture)
 
@@ -176,4 +192,6 @@ def _impossible(parts: tuple[Kind, ...]) -> str | None:
 
 
 def _name(part: Kind) -> str:
+    if isinstance(part, Published):
+        return part.called
     return f"sr{part.factor}" if isinstance(part, Enlarge) else part.names[0]

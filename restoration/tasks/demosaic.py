@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from restoration.tasks.kind import Kind, Shape
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from degradations import Measurement, SVDOperator
+    from restoration.pictures.dng import Layout
+    from restoration.pictures.picture import Picture
+
+DNG = "dng"
 
 
 @dataclass(frozen=True)
@@ -19,15 +24,17 @@ class Demosaic(Kind):
     """A keeps one colour of every pixel, by a Bayer pattern.
 
     Args:
-        pattern: of the picture's first 2 × 2 pixels, row by row, e.g. "RGGB".
+        pattern: of the picture's first 2 × 2 pixels, row by row, e.g. "RGGB"; "dng" of a DNG, which tells its own.
+        layout: of the DNG that is restored.
     """
 
     names = ("demosaic",)
     help = "colour a sensor's mosaic of --pattern"
     options = ("pattern",)
-    needs = MappingProxyType({"pattern": "RGGB, BGGR, GRBG or GBRG"})
+    needs = MappingProxyType({"pattern": "RGGB, BGGR, GRBG, GBRG, or dng of a DNG file"})
 
     pattern: str | None = None
+    layout: Layout | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:
@@ -35,12 +42,35 @@ class Demosaic(Kind):
 
     def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
         super().check(sigma, simulate, fit)
-        self.operator((3, 2, 2), None)  # says so where the pattern is none
+        if self.pattern == DNG and simulate:
+            raise ValueError("pattern dng is of a DNG file that was measured: with simulate, tell one (--pattern)")
+        if self.pattern != DNG:
+            self.operator((3, 2, 2), None)  # says so where the pattern is none
+
+    def read(self, path: Path) -> Picture:
+        if self.pattern != DNG:
+            return super().read(path)
+        from restoration.pictures import dng
+
+        return dng.read(path)[0]
+
+    def opened(self, path: Path, picture: Tensor) -> tuple[Self, Tensor]:
+        """As in the base class; ImageError for a picture in colour, which no mosaic is."""
+        from restoration.errors import ImageError
+        from restoration.tasks.posing import coloured
+
+        if coloured(picture):
+            raise ImageError(f"{path}: has colour, and demosaic reads a grey mosaic; --simulate makes one of it")
+        if self.pattern != DNG:
+            return self, picture
+        from restoration.pictures import dng
+
+        return replace(self, layout=dng.read(path)[1]), picture
 
     def operator(self, shape: Shape, known: Tensor | None) -> SVDOperator:
         from degradations import Mosaic
 
-        return Mosaic(shape, str(self.pattern))
+        return Mosaic(shape, str(self.pattern) if self.layout is None else self.layout.pattern)
 
     @property
     def multiple(self) -> int:
@@ -53,6 +83,9 @@ class Demosaic(Kind):
 
         rows, columns = picture.shape[1] // 2 * 2, picture.shape[2] // 2 * 2
         return torch.cat([picture[:, i:rows:2, k:columns:2] for i in (0, 1) for k in (0, 1)])
+
+    def turned(self, pictures: Tensor) -> Tensor:
+        return pictures if self.layout is None else self.layout.upright(pictures)
 
     def measured_channels(self, channels: int) -> int:
         return 1

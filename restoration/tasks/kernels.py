@@ -117,7 +117,8 @@ def _read(path: Path) -> Tensor:
             raise ValueError(f"must hold at most {most}×{most} real numbers: got {values.shape}, {values.dtype}")
         return torch.from_numpy(np.array(values, np.float64))
     except (ValueError, OSError, EOFError) as error:
-        raise ImageError(f"{path}: cannot be read as a kernel: {' '.join(str(error).split())}") from None
+        why = "it is no .npy file of numbers" if "pickle" in str(error) else " ".join(str(error).split())
+        raise ImageError(f"{path}: cannot be read as a kernel: {why}") from None
 
 
 def _size(kernel: Tensor) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch loads with the first picture: help texts name the tas
     from degradations import Measurement, SVDOperator
     from degradations.measurement import NormalSource
     from restoration.pictures.frame import Frame
+    from restoration.pictures.picture import Picture
 
 Shape = tuple[int, int, int]
 
@@ -79,6 +80,12 @@ class Kind(ABC):
         for name, usage in self.needs.items():
             if getattr(self, name) is None:
                 raise ValueError(f"{self.names[0]} needs {name}: {usage} (--{name})")
+
+    def read(self, path: Path) -> Picture:
+        """A file's picture; ImageError for a file that cannot be used."""
+        from restoration.pictures import images
+
+        return images.read(path)
 
     def opened(self, path: Path, picture: Tensor) -> tuple[Self, Tensor]:
         """The task, with what a file tells of it, and the file's picture (C, H, W) in [0, 1] as it is to be posed.

@@ -105,17 +105,9 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     """
     kind = task.kind
     _check_mask(task, picture, mask)
-    channels, height, width = prior_shape
+    channels = prior_shape[0]
     f = 1 if task.simulate else kind.factor
-    notes: list[str] = []
-    if task.fit:
-        kind.check_fit(prior_shape)
-        if tuple(picture.shape[1:]) != (height // f, width // f):
-            size = _size(picture)
-            picture = fit_to(picture, height // f, width // f, shrink=task.simulate)
-            mask = None if mask is None else fit_to(mask, height // f, width // f, shrink=task.simulate)
-            how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-            notes.append(f"{how}, from {size} to {_size(picture)}")
+    picture, mask, notes = _fitted(task, picture, mask, prior_shape)
     grey = len(picture) == 1 < channels == kind.measured_channels(channels)
     wanted = 1 if grey else channels
     picture, note = with_channels(picture, wanted if task.simulate else kind.measured_channels(wanted))
@@ -153,6 +145,23 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     original = picture if task.simulate else None
     given = None if share is None else picture
     return Problem(measurement, original, tuple(notes), frame, task, given, share)
+
+
+def _fitted(
+    task: Task, picture: Tensor, mask: Tensor | None, prior_shape: Shape
+) -> tuple[Tensor, Tensor | None, list[str]]:
+    """Picture and mask as ``task.fit`` has them, and what is to be said of that."""
+    if not task.fit:
+        return picture, mask, []
+    task.kind.check_fit(prior_shape)
+    f = 1 if task.simulate else task.kind.factor
+    height, width = (side // f for side in prior_shape[1:])
+    if tuple(picture.shape[1:]) == (height, width):
+        return picture, mask, []
+    fitted = fit_to(picture, height, width, shrink=task.simulate)
+    mask = None if mask is None else fit_to(mask, height, width, shrink=task.simulate)
+    how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
+    return fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
 def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
@@ -223,9 +232,13 @@ def with_channels(picture: Tensor, channels: int) -> tuple[Tensor, list[str]]:
         return picture, []
     if len(picture) == 1:
         return picture.expand(channels, -1, -1).clone(), []
-    coloured = float((picture - picture.mean(dim=0)).abs().max()) > 2 / 255  # JPEG's rounding is not colour
-    notes = ["has colour; its channels' mean is used"] if coloured else []
+    notes = ["has colour; its channels' mean is used"] if coloured(picture) else []
     return picture.mean(dim=0, keepdim=True), notes
+
+
+def coloured(picture: Tensor) -> bool:
+    """Whether the channels of a picture (C, H, W) differ by more than JPEG's rounding."""
+    return float((picture - picture.mean(dim=0)).abs().max()) > 2 / 255
 
 
 def fit_to(picture: Tensor, height: int, width: int, *, shrink: bool) -> Tensor:

@@ -55,8 +55,13 @@ class Published(Kind):
 
     def check(self, sigma: float | None, simulate: bool, fit: bool) -> None:
         if not simulate:
-            name = f"cs{self.compression}" if self.blur is None else f"deblur-{self.blur}"
-            raise ValueError(f"{name} is only for clean pictures (--simulate): for your own, take deblur --kernel")
+            told = "is only for clean pictures (--simulate): for your own, take deblur --kernel"
+            raise ValueError(f"{self.called} {told}")
+
+    @property
+    def called(self) -> str:
+        """What users call it."""
+        return f"cs{self.compression}" if self.blur is None else f"deblur-{self.blur}"
 
     def operator(self, shape: Shape, known: Tensor | None) -> SVDOperator:
         from degradations import CompressedSensing, Separable

@@ -14,6 +14,8 @@ from restoration.tasks.registry import OPTIONS, kind_of, takers
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from restoration.pictures.picture import Picture
+
 LARGEST_SIGMA = 4.0  # of noise that images.load still takes for a picture in [0, 1] units
 
 
@@ -29,7 +31,7 @@ class Task:
         sigma_auto: sigma is estimated in each picture.
         kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
         quality: of "jpeg" with ``simulate``, 1 to 100.
-        pattern: of "demosaic": "RGGB", "BGGR", "GRBG" or "GBRG".
+        pattern: of "demosaic": "RGGB", "BGGR", "GRBG" or "GBRG", or "dng" of a DNG file.
         known: the task with what a file told of it; :meth:`opened` sets it.
 
     Raises:
@@ -80,6 +82,14 @@ class Task:
                 raise ValueError(f"{name} is for {takers(name)}, not for {self.name} (--{name})")
         return kind.with_options(given)
 
+    def read(self, path: Path) -> Picture:
+        """A file's picture with all that came with it, as :meth:`opened` is to have it.
+
+        Raises:
+            ImageError: a file that cannot be used.
+        """
+        return self.kind.read(path)
+
     def opened(self, path: Path, picture: Tensor | None = None) -> tuple[Task, Tensor]:
         """The task, with what a file tells of it, and the file's picture (C, H, W).
 
@@ -92,7 +102,7 @@ class Task:
         if picture is None:
             from restoration.pictures import images
 
-            picture = images.load(path)
+            picture = images.load(path) if self.pattern != "dng" else self.read(path).pixels
         if self.simulate:  # whatever it is, it is clean
             return self, picture
         kind, picture = self.kind.opened(path, picture)

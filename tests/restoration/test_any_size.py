@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from nested import NestedState
@@ -19,29 +18,11 @@ from restoration.pictures import images
 QUICK = ("--prior", "prior", "--allocation", "2,2", "--seed", "1", "--device", "cpu")
 
 
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16 × 16 pictures with random weights, that takes no time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = UNet2DModel(
-            sample_size=16,
-            block_out_channels=(8, 8),
-            layers_per_block=1,
-            norm_num_groups=4,
-            down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "UpBlock2D"),
-        )
-    path = tmp_path_factory.mktemp("tiny") / "prior"
-    DDPMPipeline(network, DDPMScheduler(prediction_type="v_prediction")).save_pretrained(path)
-    return path
-
-
 @pytest.fixture
-def folder(tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with that prior, a photo of 41 × 22, a thumbnail of 11 × 9, and a mask for each."""
     monkeypatch.chdir(tmp_path)
-    Path("prior").symlink_to(prior)
+    Path("prior").symlink_to(tiny_prior)
     for name, (width, height) in {"photo": (41, 22), "thumb": (11, 9)}.items():
         rows, columns = np.mgrid[:height, :width]
         picture = np.stack([rows * 9, columns * 5, 200 - rows - columns], axis=-1).astype(np.uint8)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from restoration.commands import restore as cli
@@ -18,29 +16,11 @@ from restoration.pictures import images
 OUT = ("-o", "out.png")
 
 
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16 × 16 pictures with random weights, that takes no time."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = UNet2DModel(
-            sample_size=16,
-            block_out_channels=(8, 8),
-            layers_per_block=1,
-            norm_num_groups=4,
-            down_block_types=("DownBlock2D", "DownBlock2D"),
-            up_block_types=("UpBlock2D", "UpBlock2D"),
-        )
-    path = tmp_path_factory.mktemp("tiny") / "prior"
-    DDPMPipeline(network, DDPMScheduler(prediction_type="v_prediction")).save_pretrained(path)
-    return path
-
-
 @pytest.fixture
-def folder(tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with that prior, a photo of 40 × 24 in several formats, and kernels."""
     monkeypatch.chdir(tmp_path)
-    Path("prior").symlink_to(prior)
+    Path("prior").symlink_to(tiny_prior)
     rows, columns = np.mgrid[:24, :40]
     picture = np.stack([rows * 9, columns * 5, 200 - rows - columns], axis=-1).astype(np.uint8)
     Image.fromarray(picture).save("photo.png")
@@ -53,6 +33,10 @@ def folder(tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     np.save("zero.npy", np.array([[1.0, -2.0, 1.0]]))
     np.save("nan.npy", np.full((3, 3), np.nan))
     np.save("k.npy", np.ones((3, 3)))
+    np.save("inf.npy", np.full((3, 3), np.inf))
+    np.save("3d.npy", np.ones((3, 3, 3)))
+    Path("text.npy").write_text("no numbers")
+    Image.new("L", (5, 5)).save("black.png")
     return tmp_path
 
 
@@ -133,6 +117,10 @@ BAD = {
     "kernel even": (("photo.png", "--task", "deblur", "--kernel", "even.npy"), "odd sides"),
     "kernel of sum 0": (("photo.png", "--task", "deblur", "--kernel", "zero.npy"), "sum to 0"),
     "kernel NaN": (("photo.png", "--task", "deblur", "--kernel", "nan.npy"), "finite"),
+    "kernel infinite": (("photo.png", "--task", "deblur", "--kernel", "inf.npy"), "finite"),
+    "kernel of a picture, black": (("photo.png", "--task", "deblur", "--kernel", "black.png"), "sum to 0"),
+    "kernel of three dimensions": (("photo.png", "--task", "deblur", "--kernel", "3d.npy"), "real numbers"),
+    "kernel of a text": (("photo.png", "--task", "deblur", "--kernel", "text.npy"), "no .npy file of numbers"),
     "kernel large": (("photo.png", "--task", "deblur", "--kernel", "uniform:31"), "at most as large as"),
     "kernel elsewhere": (("photo.png", "--task", "colorize", "--kernel", "disk:2"), "kernel is for sr2"),
     "kernel of the wrong parity": (("photo.png", "--task", "sr4", "--kernel", "k.npy"), "even sides"),
@@ -141,6 +129,19 @@ BAD = {
     "pattern unknown": (("grey.png", "--task", "demosaic", "--pattern", "RGBG"), "pattern must be one of RGGB"),
     "pattern in small": (("grey.png", "--task", "demosaic", "--pattern", "rggb"), "pattern must be one of RGGB"),
     "pattern elsewhere": (("grey.png", "--task", "colorize", "--pattern", "RGGB"), "pattern is for demosaic"),
+    "mosaic in colour": (("photo.png", "--task", "demosaic", "--pattern", "RGGB"), "photo.png: has colour"),
+    "mosaic in colour, and more": (
+        ("photo.png", "--task", "demosaic+inpaint", "--pattern", "RGGB", "--mask", "mask.png"),
+        "photo.png: has colour",
+    ),
+    "of the paper and more": (("photo.png", "--task", "colorize+cs4"), "cs4 with another"),
+    "two in space": (("photo.png", "--task", "sr4+deblur", "--kernel", "disk:2"), "sr4 and deblur together"),
+    "mosaic and grey": (("grey.png", "--task", "colorize+demosaic", "--pattern", "RGGB"), "colorize lacks"),
+    "mask after a kernel": (
+        ("photo.png", "--task", "sr4+inpaint", "--kernel", "bicubic", "--mask", "mask.png"),
+        "leave the kernel away",
+    ),
+    "nothing after a plus": (("photo.png", "--task", "colorize+"), "task must be one of"),
     "noise and more": (("photo.png", "--task", "denoise+sr4"), "leave denoise away"),
     "two of one kind": (("photo.png", "--task", "sr4+sr2"), "sr4+sr2 cannot be restored"),
     "mask after blur": (("photo.png", "--task", "deblur+inpaint", "--kernel", "disk:2"), "a mask after a blur"),

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from benchmarks.studies import sampler_step
-from benchmarks.studies.ddrm_step import TOLERANCE, Case, clocked, make_cases, peak_images
+from benchmarks.studies.costs import clocked, peak_images
+from benchmarks.studies.ddrm_step import TOLERANCE, Case, make_cases
 from restoration import GaussianPrior
 
 
@@ -15,7 +16,9 @@ def test_the_flattened_formulation_takes_the_same_steps(case: Case) -> None:
     xi = torch.randn(case.x.shape, generator=torch.Generator().manual_seed(1))
     assert case.difference(xi) < TOLERANCE
     case.baseline.eta = 0.5
-    assert case.difference(xi) > 100 * TOLERANCE or "Denoising" in case.name  # the check has teeth
+    everything = bool((case.measurement.operator.singular_values > 0).all())
+    # the check has teeth, unless η counts nowhere
+    assert case.difference(xi) > 100 * TOLERANCE or (everything and case.measurement.sigma == 0)
 
 
 def test_memory_does_not_grow_with_the_number_of_steps() -> None:
@@ -23,7 +26,7 @@ def test_memory_does_not_grow_with_the_number_of_steps() -> None:
         few, many = (peak_images(case.ddrm, case.x, steps) for steps in (5, 40))
         # scalars that Python frees a moment later may overlap by a few bytes
         assert many == pytest.approx(few, rel=0.01)
-        assert many < 8
+        assert many < 12  # a complex spectrum is two images, as in test_operators
 
 
 def test_every_sampler_is_stepped_beside_the_networks_pass() -> None:

@@ -1,0 +1,158 @@
+"""The pictures of docs/gallery.md: damaged as people's are, and restored by the page's own commands.
+
+Run: ``make gallery``, or ``python -m benchmarks.studies.gallery``. The photographs ship with scikit-image and are
+free to use; what is done to them is done by Pillow and in 8 bits, as cameras, scanners and web sites do.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image, ImageDraw
+from rich.console import Console
+from skimage import data
+from torch import Tensor
+
+from benchmarks.engine.markdown import markdown
+from degradations import Blur, Mosaic
+from degradations.kernels import disk, gaussian, motion
+from restoration.pictures import images
+from restoration.pictures.scores import scores_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
+AROUND = 16  # pixels of the scene beyond the frame, which a blur takes in
+PHOTOGRAPHS = {
+    # name: halved first, rows and columns of the middle, of the photograph
+    "astronaut": (2, 80, 120),
+    "camera": (2, 98, 118),
+    "chelsea": (1, 124, 224),
+    "coffee": (2, 100, 160),
+    "rocket": (2, 106, 160),
+}
+"""Eileen Collins (NASA), the cameraman (Lav Varshney), a cat (Stefan van der Walt), a cup of coffee (Rachel
+Michetti), DSCOVR's start (SpaceX): public domain or CC0."""
+
+
+def photograph(name: str, side: int) -> Image.Image:
+    """What is around that middle, side × side."""
+    half, row, column = PHOTOGRAPHS[name]
+    whole = Image.fromarray(getattr(data, name)())
+    top, left = row - side // 2, column - side // 2
+    return whole.reduce(half).crop((left, top, left + side, top + side))
+
+
+def tensor(picture: Image.Image) -> Tensor:
+    """(C, H, W) in [0, 1]."""
+    values = np.atleast_3d(np.asarray(picture))
+    return torch.from_numpy(values.transpose(2, 0, 1).copy()).float() / 255
+
+
+def stored(values: Tensor) -> Image.Image:
+    """In 8 bits."""
+    pixels = (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+
+
+def blurred(name: str, kernel: Tensor, side: int) -> Image.Image:
+    """Together with what is around it."""
+    whole = tensor(photograph(name, side + 2 * AROUND))
+    return stored(Blur(whole.shape, kernel.float())(whole[None])[0][:, AROUND:-AROUND, AROUND:-AROUND])
+
+
+def noisy(picture: Image.Image, sigma: float) -> Image.Image:
+    """With white noise, [0, 1] units."""
+    values = tensor(picture)
+    return stored(values + sigma * torch.randn(values.shape, generator=torch.Generator().manual_seed(0)))
+
+
+def scratches(side: int, count: int) -> Image.Image:
+    """White scratches and dust on black."""
+    mask, random = Image.new("L", (side, side)), np.random.default_rng(3)
+    pen = ImageDraw.Draw(mask)
+    for _ in range(count):
+        x, y = random.uniform(0, side, 2)
+        line = [(x, y)]
+        for bend in random.uniform(-0.4, 0.4, 3):
+            angle = 1.2 + bend
+            x, y = x + side / 4 * np.cos(angle), y + side / 4 * np.sin(angle)
+            line.append((x, y))
+        pen.line(line, fill=255, width=int(random.integers(1, 4)))
+    for x, y, size in random.uniform((0, 0, 1), (side, side, 3), (2 * count, 3)):
+        pen.ellipse((x - size, y - size, x + size, y + size), fill=255)
+    return mask
+
+
+def pasted(picture: Image.Image, mask: Image.Image, grey: int) -> Image.Image:
+    """With paint where the mask is white."""
+    return Image.composite(Image.new(picture.mode, picture.size, (grey,) * len(picture.getbands())), picture, mask)
+
+
+def write_inputs(folder: Path, side: int) -> dict[str, Tensor]:
+    """Write what the page's commands restore; the clean pictures (C, H, W) by the names of the results."""
+    (folder / "jpeg").mkdir(parents=True, exist_ok=True)
+    clean = {name: photograph(name, side) for name in PHOTOGRAPHS}
+    for name, picture in clean.items():
+        picture.save(folder / "jpeg" / f"{name}.jpg", quality=15)
+    face, cat, cup = clean["astronaut"], clean["chelsea"], clean["coffee"]
+    holes = scratches(side, 5)
+    shrunk = (side // 4, side // 4)
+    damaged = {
+        "scratches.png": holes,
+        "print.png": pasted(noisy(face.convert("L"), 0.02), holes, 235),
+        "scratched.png": pasted(cat, holes, 128),
+        "soft.png": blurred("coffee", gaussian(1.6), side),
+        "shaken.png": blurred("chelsea", motion(9, 30), side),
+        "unfocused.png": blurred("camera", disk(3), side),
+        "bicubic.png": face.resize(shrunk, Image.Resampling.BICUBIC),
+        "box.png": cup.resize(shrunk, Image.Resampling.BOX),
+        "sensor.png": stored(Mosaic((3, side, side), "RGGB")(tensor(cat)[None])[0]),
+        "grey.png": cup.convert("L"),
+        "noisy.png": noisy(clean["rocket"], 0.1),
+    }
+    for name, picture in damaged.items():
+        picture.save(folder / name, optimize=True)
+    originals = {f"jpeg-restored/{name}": picture for name, picture in clean.items()}
+    originals |= dict.fromkeys(("print-colour", "enlarged"), face) | {"print-grey": face.convert("L")}
+    originals |= dict.fromkeys(("filled", "still", "demosaiced"), cat) | {"focused": clean["camera"]}
+    originals |= dict.fromkeys(("sharp", "larger", "coloured"), cup) | {"clean": clean["rocket"]}
+    return {f"{name}.png": tensor(picture) for name, picture in originals.items()}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The ``restore`` commands of a page, in words."""
+    blocks = re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("restore ")]
+
+
+def main(
+    page: Annotated[Path, typer.Option(help="Whose commands are run; pictures go to gallery/ beside it.")] = PAGE,
+    side: Annotated[int, typer.Option(help="Of the pictures, in pixels.")] = 160,
+) -> None:
+    """Damage the photographs, run the page's commands, and tell how near to the originals the results are."""
+    console, start = Console(soft_wrap=True, highlight=False), time.perf_counter()
+    originals = write_inputs(page.parent / "gallery", side)
+    script = "from restoration.commands.restore import script; script()"
+    for _, *arguments in commands(page):
+        console.print(shlex.join(["restore", *arguments]), markup=False)
+        subprocess.run([sys.executable, "-c", script, *arguments, "--overwrite"], cwd=page.parent, check=True)
+    rows = []
+    for name, original in originals.items():
+        scores = scores_of(original, images.load(page.parent / "gallery" / name))
+        rows.append([name, f"{scores['psnr']:.2f}", f"{scores['ssim']:.3f}"])
+    for line in markdown(["result", "PSNR ↑ dB", "SSIM ↑"], rows):
+        console.print(line, markup=False)
+    console.print(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)
