@@ -151,6 +151,7 @@ def test_an_unfolded_network_learns_its_sigma() -> None:
     assert all(p.grad is not None and float(p.grad.abs()) > 0 for p in learned)
 
 
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning")  # 0.4
 @pytest.mark.parametrize("name", ["network in tiles", "theirs in tiles"])
 def test_dps_follows_the_measurement(name: str) -> None:
     prior = PRIORS[name]()
