@@ -89,15 +89,22 @@ class NoiseSchedule:
     def level(self, sigma: Tensor) -> Tensor:
         """The level, between whole ones too, whose σ_k is σ: linear in log σ, and from 1 to K for any σ > 0.
 
+        With gradients in σ, which are 0 outside the range.
+
         Args:
             sigma: any shape, on the scale of the images, above 0.
 
         Returns:
             float64, shaped as ``sigma``, on the CPU.
         """
-        known = self.sigma(range(1, self.K + 1)).log().numpy()
-        wanted = sigma.detach().double().cpu().log().numpy()
-        return torch.as_tensor(np.interp(wanted, known, np.arange(1, self.K + 1)))
+        known = self.sigma(range(1, self.K + 1)).log()
+        wanted = sigma.double().cpu().log()
+        if self.K == 1:
+            return torch.ones_like(wanted)
+        inside = wanted.clamp(float(known[0]), float(known[-1]))
+        below = (torch.searchsorted(known, inside.detach(), right=True) - 1).clamp(0, self.K - 2)
+        slope = 1 / (known[below + 1] - known[below])
+        return slope * (inside - known[below]) + (below + 1)  # numpy.interp's order, and so its bits
 
     def steps(self, k: int, n: int, spacing: Spacing = "linspace") -> tuple[int, ...]:
         """The falling levels at which a run of n steps from level k evaluates the network; then it lands on 0.

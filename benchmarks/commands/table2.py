@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 
 from benchmarks.engine import paper
 from benchmarks.engine.case import cases_of
@@ -12,6 +13,7 @@ from benchmarks.engine.paper import CLOSE, trials
 from benchmarks.engine.setup import Finished, Options, measure_all
 from benchmarks.engine.summary import TaskSummary, originals, summarise
 from benchmarks.engine.trials import Look
+from benchmarks.metrics.kid import MODULE as KID
 
 
 def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple[Finished, list[TaskSummary]]:
@@ -30,8 +32,12 @@ def measure(options: Options, tasks: list[str], outer: int, inner: int) -> tuple
     elif file is not None and finished.reference is not None:
         note = f"{finished.space.frechet_name} against {finished.reference.count:,} pictures of {file.name}"
         finished = replace(finished, notes=(*finished.notes, note))
+    kernel = find_spec(KID) is not None
+    if not kernel:
+        note = f"{finished.space.kernel_name} is left out: {KID} is not installed"
+        finished = replace(finished, notes=(*finished.notes, note))
     summaries = [
-        summarise(finished.results, task, finished.space, finished.reference, kernel=True) for task in tasks
+        summarise(finished.results, task, finished.space, finished.reference, kernel=kernel) for task in tasks
     ]
     return finished, summaries
 
@@ -47,7 +53,8 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
     same = as_paper and "celeba" in config["prior"] and config["image shape"][1:] == [256, 256]
     distance = finished.space.frechet_name
     lines: list[str] = []
-    for metric, told in (("PSNR", paper.PSNR), (distance, paper.FID), (finished.space.kernel_name, None)):
+    metrics = [("PSNR", paper.PSNR), (distance, paper.FID), (finished.space.kernel_name, None)]
+    for metric, told in metrics if find_spec(KID) is not None else metrics[:2]:
         head = [f"{metric} {'↑ dB' if metric == 'PSNR' else '↓'}"]
         head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
         head += [f"plain x̂₀ {look.nfe}" if look.kind == "returned" else f"drawn {look.nfe}" for look in early]

@@ -81,7 +81,7 @@ class DiffusionPrior:
         self.crops = crops
         self.calibration: Calibration | None = None
         self.errors: dict[int, float] = {}  # x̂₀'s RMSE by level, rising, on the [-1, 1] scale
-        self.weights_sha256 = weights_sha256 or _sha256(network)
+        self._weights_sha256, self._hashed = weights_sha256 or _sha256(network), versions(network)
         size = network.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         self.image_shape: tuple[int, int, int] = (network.config.in_channels, height, width)
@@ -90,6 +90,22 @@ class DiffusionPrior:
     def device(self) -> torch.device:
         """Where the network runs."""
         return device_of(self.network)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies, whose parameters are others: whether the SHA-256 is theirs."""
+        return self.__dict__ | {"_hashed": self._hashed == versions(self.network)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._hashed = versions(self.network) if state["_hashed"] else ()
+
+    @property
+    def weights_sha256(self) -> str:
+        """As given; of what the network's weights are now, once they were changed (trained, loaded)."""
+        now = versions(self.network)
+        if now != self._hashed:
+            self._weights_sha256, self._hashed = _sha256(self.network), now
+        return self._weights_sha256
 
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers."""
@@ -356,8 +372,13 @@ def _check_size(folder: Path, network: UNet2DModel) -> None:
             raise PriorError(f"{folder}: {module.heads} heads do not divide an attention of {module.inner_dim}")
 
 
+def versions(network: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+    """What changes when a network's parameters are written to or replaced, and not when they are moved."""
+    return tuple((id(p), 0 if p.is_inference() else p._version) for p in network.parameters())
+
+
 def _sha256(network: UNet2DModel) -> str:
     digest = hashlib.sha256(json.dumps(dict(network.config), sort_keys=True, default=str).encode())
     for name, tensor in network.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

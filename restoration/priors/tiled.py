@@ -113,7 +113,7 @@ class TiledPrior:
         """
         at = self.prior.denoise_at  # type: ignore[attr-defined]
         _, height, width = self.prior.image_shape
-        k = int(self.schedule.level(sigma[:1]).round())
+        k = int(self.schedule.level(sigma[:1].detach()).round())
         blended = _blended(self, k, height, width, x.device)
         places = [(b, top, left) for b in range(len(x)) for top, left in blended]
         x0 = torch.zeros_like(x)

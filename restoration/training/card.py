@@ -12,6 +12,12 @@ import torch
 from restoration.training.objective import LEVELS
 
 ByLevel = dict[int, tuple[float, float]]
+TAGS = ["nested-restoration", "image-restoration", "inverse-problems", "diffusion", "ddpm"]
+LICENCES = (
+    "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0",
+    "cc-by-nc-nd-4.0", "odc-by", "odbl", "pddl",
+)  # fmt: skip
+"""Identifiers of licences that data may have, as hubs spell them."""
 
 
 @dataclass
@@ -54,7 +60,10 @@ class Facts:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def as_card(self) -> str:
-        """For people, in Markdown."""
+        """For people, in Markdown, with front matter for hubs."""
+        return with_front_matter("\n".join([*self._text(), *self.table()]), self.data_licence)
+
+    def _text(self) -> list[str]:
         colour = "grey" if self.channels == 1 else "RGB"
         form = (
             f"random {self.size} x {self.size} crops"
@@ -62,7 +71,7 @@ class Facts:
             else f"whole pictures, {self.size} x {self.size}"
         )
         start = f"From `{self.init}`" if self.init else "From random weights"
-        lines = [
+        return [
             f"# {self.name}",
             "",
             f"An unconditional diffusion prior, {self.size} x {self.size} {colour} on the [-1, 1] scale: a DDPM",
@@ -87,7 +96,6 @@ class Facts:
             ", ".join(f"{name} {version}" for name, version in self.versions.items()) + ".",
             "",
         ]
-        return "\n".join([*lines, *self.table()])
 
     def table(self) -> list[str]:
         """Markdown lines: what was measured by noise level; empty if nothing was."""
@@ -106,6 +114,28 @@ class Facts:
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
         ]
+
+
+def with_front_matter(text: str, licence: str) -> str:
+    """A model card as hubs read it: licence, library and tags as YAML before the Markdown.
+
+    Args:
+        text: Markdown.
+        licence: of the data, in the user's words; those that hubs have an identifier for become it (``"mit"``,
+            ``"CC BY 4.0"``), others are a licence of that name.
+    """
+    from huggingface_hub import ModelCard, ModelCardData
+
+    known = licence.lower().rstrip(".").replace(" ", "-")
+    named = licence if licence and known not in LICENCES else None
+    facts = ModelCardData(
+        license="other" if named else known or "unknown",
+        license_name=named,
+        library_name="diffusers",
+        pipeline_tag="unconditional-image-generation",
+        tags=TAGS,
+    )
+    return str(ModelCard(f"---\n{facts.to_yaml()}\n---\n\n{text}").content)
 
 
 def _weighting(gamma: float | None) -> str:

@@ -114,6 +114,46 @@ def test_schedulers_of_other_networks_are_refused_with_a_reason(name: str, reaso
         NestedScheduler.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("theirs", "reason"),
+    [
+        (  # Stable Video Diffusion's
+            diffusers.EulerDiscreteScheduler(
+                timestep_type="continuous", prediction_type="v_prediction", sigma_min=0.002, sigma_max=700.0,
+                beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", use_karras_sigmas=True,
+            ),
+            "EDM's continuous noise",
+        ),
+        (diffusers.CogVideoXDDIMScheduler(), r"shifted \(snr_shift_scale\)"),
+        (diffusers.CogVideoXDPMScheduler(prediction_type="v_prediction"), r"shifted \(snr_shift_scale\)"),
+    ],
+    ids=["svd", "cogvideox", "cogvideox, dpm"],
+)  # fmt: skip
+def test_levels_that_betas_do_not_tell_are_refused(theirs: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"config of this scheduler cannot be nested: .*{reason}"):
+        NestedScheduler.from_config(theirs.config)
+    theirs.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=f"config of {type(theirs).__name__} cannot be nested: .*{reason}"):
+        NestedScheduler.from_pretrained(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize("name", ["HeunDiscreteScheduler", "PNDMScheduler"])
+def test_levels_that_are_another_schedulers_defaults_are_taken_over(name: str, tmp_path: Path) -> None:
+    theirs = getattr(diffusers, name)()
+    theirs.save_pretrained(tmp_path)
+    for ours in (NestedScheduler.from_config(theirs.config), NestedScheduler.from_pretrained(tmp_path)):
+        assert ours.alphas_cumprod.equal(theirs.alphas_cumprod)
+
+
+def test_thresholding_is_taken_over_and_bounded() -> None:
+    theirs = diffusers.DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=0.95, sample_max_value=1.5)
+    config = NestedScheduler.from_config(theirs.config).config
+    assert (config.thresholding, config.dynamic_thresholding_ratio, config.sample_max_value) == (True, 0.95, 1.5)
+    with pytest.raises(ValueError, match=r"dynamic_thresholding_ratio must be .*: got 1\.5 and 1"):
+        NestedScheduler(thresholding=True, dynamic_thresholding_ratio=1.5)
+
+
 def test_flow_sigmas_of_an_allowed_scheduler_are_refused() -> None:
     config = diffusers.UniPCMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction").config
     with pytest.raises(ValueError, match="straight paths"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from restoration import NestedScheduler
@@ -185,10 +186,35 @@ def test_a_learned_variance_that_the_pipeline_drops_is_taken_from_the_network() 
     assert out.equal(walk(planned(), start(), 1, generator=generator(1)))
 
 
-def test_a_pipeline_that_starts_elsewhere_is_told() -> None:
-    with pytest.raises(ValueError, match="this run starts at timestep 999: got 499"):
-        planned().step(start(), 499, start())
+def test_a_pipeline_may_start_at_an_outer_step_unannounced_and_nowhere_else() -> None:
+    announced, unannounced = planned(), planned()
+    announced.set_begin_index(announced.order)
+    t = int(announced.timesteps[announced.order])
+    ends = [s.step(start(), t, start(), generator=generator(1)).prev_sample for s in (announced, unannounced)]
+    assert ends[0].equal(ends[1])
+    assert unannounced.progress == announced.progress
+    with pytest.raises(ValueError, match=r"this run starts at timestep 999: got 998, where no outer step starts"):
+        planned().step(start(), 998, start())
     scheduler = planned()
     walk(scheduler, start())
     with pytest.raises(ValueError, match="no call is left in the plan"):
         scheduler.step(start(), 0, start())
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@pytest.mark.parametrize("inner", ["ddim", "ddpm", "dpmsolver++2s"])
+def test_thresholding_is_diffusers_own(inner: str) -> None:
+    settings = {"thresholding": True, "dynamic_thresholding_ratio": 0.8, "sample_max_value": 1.5}
+    steps = {"inner": inner, "inner_steps": 4, "timestep_spacing": "leading", "inner_eta": 0.0}
+    x = 3 * start()
+    output = torch.randn(x.shape, generator=generator(2))
+    scheduler = planned(1, **steps, **settings)
+    ours = scheduler.step(output, scheduler.timesteps[0], x, generator=generator(1)).pred_original_sample
+    theirs = DDIMScheduler(clip_sample=False, **settings)
+    theirs.set_timesteps(4)
+    wanted = theirs.step(output, scheduler.timesteps[0], x).pred_original_sample
+    # float32, √ᾱ and σ in another order
+    torch.testing.assert_close(ours, wanted, atol=1e-4, rtol=1e-4)
+    assert float(ours.abs().max()) <= 1
+    plain = planned(1, **steps)
+    assert not plain.step(output, plain.timesteps[0], x, generator=generator(1)).pred_original_sample.equal(ours)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from restoration.errors import PriorError
@@ -149,7 +151,11 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
     assert cache_folder() == tmp_path
     monkeypatch.delenv("NESTED_RESTORATION_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "nested-restoration"
+    assert cache_folder() == platformdirs.user_cache_path() / "nested-restoration"
+    if sys.platform == "linux":
+        assert cache_folder() == tmp_path / "nested-restoration"
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        assert cache_folder() == Path.home() / ".cache" / "nested-restoration"
 
 
 def test_known_files_are_recognised_by_checksum_and_else_by_name() -> None:

@@ -77,3 +77,17 @@ def test_ddrm_spacing_has_thirty_one_evaluations_for_thirty_steps() -> None:
 def test_wrong_arguments_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(NoiseSchedule.linear(10))
+
+
+@pytest.mark.parametrize("schedule", [NoiseSchedule.linear(), NoiseSchedule.cosine(250), NoiseSchedule.linear(2)])
+def test_levels_are_numpys_interpolation_bit_for_bit_and_differentiable(schedule: NoiseSchedule) -> None:
+    knots = schedule.sigma(range(1, schedule.K + 1))
+    random = torch.rand(20_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sigma = torch.cat([knots, torch.exp(16 * random - 8)])
+    wanted = np.interp(sigma.log().numpy(), knots.log().numpy(), np.arange(1, schedule.K + 1))
+    assert np.array_equal(schedule.level(sigma).numpy(), wanted)
+    middle = float(knots[:2].prod().sqrt())
+    slope = torch.func.grad(schedule.level)(torch.tensor(middle, dtype=torch.float64))
+    # dk/dσ = 1/(σ · Δ log σ), in float64
+    assert float(slope) == pytest.approx(1 / (middle * float((knots[1] / knots[0]).log())), rel=1e-12)
+    assert float(torch.func.grad(schedule.level)(torch.tensor(1e6))) == 0

@@ -12,7 +12,8 @@ except ModuleNotFoundError as error:
         "restoration.deepinv_plugin needs deepinv: pip install 'nested-restoration[deepinv]'"
     ) from None
 
-from restoration.plugins.deepinv.denoisers import DenoiserPrior, PriorDenoiser, as_denoiser, from_denoiser
+from restoration.plugins.deepinv.denoiser_prior import DenoiserPrior, from_denoiser
+from restoration.plugins.deepinv.denoisers import PriorDenoiser, as_denoiser
 from restoration.plugins.deepinv.noise import sigma_of
 from restoration.plugins.deepinv.operators import from_physics
 from restoration.plugins.deepinv.physics import SVDPhysics, as_physics

@@ -9,11 +9,13 @@ import torch
 from deepinv.physics import DecomposablePhysics, GaussianNoise, ZeroNoise
 from torch import Tensor
 
-from degradations import SVDOperator
+from degradations import Inpainting, SVDOperator
 
 
 class SVDPhysics(DecomposablePhysics):  # type: ignore[misc]  # deepinv is untyped
     """What :func:`as_physics` makes: an operator's U, s and V under deepinv's names."""
+
+    mask: Tensor
 
     def __init__(self, operator: SVDOperator, noise_model: torch.nn.Module) -> None:
         operator = copy.deepcopy(operator)  # moving the physics must not move the caller's
@@ -43,21 +45,37 @@ class SVDPhysics(DecomposablePhysics):  # type: ignore[misc]  # deepinv is untyp
         return self.operator.U(self.operator.Ut(self.noise_model(x, **kwargs)))
 
     def update_parameters(self, mask: Tensor | None = None, **kwargs: Any) -> None:
-        """Nothing to update: the singular values belong to the operator.
+        """Another mask for inpainting, as deepinv's mask generators give it; other operators have none to change.
+
+        Args:
+            mask: 1 where known, 0 where missing: (H, W), (C, H, W) or (1, C, H, W) for all images, or (B, C, H, W)
+                or (B, 1, H, W), one an image.
 
         Raises:
-            ValueError: a mask.
+            ValueError: a mask for another operator than ``Inpainting``; one that does not fit it.
         """
         if mask is not None:
-            raise ValueError("mask must be None: the operator's singular values are fixed; make another operator")
+            self._set_mask(mask)
         super().update_parameters(**kwargs)
+
+    def _set_mask(self, mask: Tensor) -> None:
+        if not isinstance(self.operator, Inpainting):
+            raise ValueError(
+                "mask must be None: only Inpainting has one to change, the singular values of "
+                f"{type(self.operator).__name__} are fixed; make another operator"
+            )
+        for_all = mask[0] if mask.ndim == 4 and len(mask) == 1 else mask
+        self.operator = Inpainting(self.operator.image_shape, for_all.detach()).to(self.mask)
+        s = self.operator.singular_values
+        self.mask = s.expand(self.operator.batch_size or 1, *self.operator.image_shape).clone()
 
 
 def as_physics(operator: SVDOperator, sigma: float | Tensor | torch.nn.Module | None = None) -> SVDPhysics:
     """Our operator for deepinv's samplers, data terms and training.
 
     Args:
-        operator: A, copied.
+        operator: A, copied. That of an ``Inpainting`` takes other masks, by ``physics.update(mask=...)`` or by a
+            call's ``mask=``.
         sigma: Gaussian noise of this standard deviation in [0, 1] units, a number or (B,); or a noise model of
             deepinv. None is deepinv's own default, ``ZeroNoise``.
 

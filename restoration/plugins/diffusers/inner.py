@@ -50,8 +50,8 @@ def normal(x: Tensor, generator: Generators) -> Tensor:
 class DDIMInner:
     """DDIM with η on any falling timesteps; lands on ``final``, the ᾱ after the last of them."""
 
-    def __init__(self, config: Any, alpha_bars: Tensor, final: Tensor) -> None:
-        self.config, self.alpha_bars, self.final = config, alpha_bars, final
+    def __init__(self, config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tensor) -> None:
+        self.config, self.ddpm, self.alpha_bars, self.final = config, ddpm, alpha_bars, final
         self.timesteps: Sequence[int] = ()
 
     def begin(self, timesteps: Sequence[int]) -> None:
@@ -69,7 +69,9 @@ class DDIMInner:
             x0, epsilon = output, (x - a**0.5 * output) / b**0.5
         else:
             x0, epsilon = a**0.5 * x - b**0.5 * output, a**0.5 * output + b**0.5 * x
-        if self.config.clip_sample:
+        if self.config.thresholding:
+            x0 = self.ddpm._threshold_sample(x0)
+        elif self.config.clip_sample:
             x0 = x0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
         return ddim(x0, epsilon, a, a_next, self.config.inner_eta, lambda: normal(x, generator)), x0
 
@@ -123,7 +125,7 @@ def make_inner(config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tens
     if config.inner == "ddpm":
         return DDPMInner(config, ddpm)
     if config.inner == "ddim":
-        return DDIMInner(config, alpha_bars, final)
+        return DDIMInner(config, ddpm, alpha_bars, final)
     return DPMSolverInner(
         DPMSolverSinglestepScheduler(
             num_train_timesteps=config.num_train_timesteps,
@@ -131,6 +133,9 @@ def make_inner(config: Any, ddpm: DDPMScheduler, alpha_bars: Tensor, final: Tens
             prediction_type=config.prediction_type,
             solver_order=2,
             algorithm_type="dpmsolver++",
+            thresholding=config.thresholding,
+            dynamic_thresholding_ratio=config.dynamic_thresholding_ratio,
+            sample_max_value=config.sample_max_value,
             lower_order_final=config.lower_order_final or config.set_alpha_to_one,  # diffusers' rule for "zero"
             final_sigmas_type="zero" if config.set_alpha_to_one else "sigma_min",
         )

@@ -164,6 +164,18 @@ class Progress:
             )
         return Progress(self.plan, index, index)
 
+    def start_from(self, t: int) -> Progress:
+        """A run whose first call is at timestep t, where an outer step starts; ValueError elsewhere."""
+        if t == self.next.t:
+            return self
+        starts = {call.t: i for i, call in enumerate(self.plan.calls) if not call.inner}
+        if t not in starts:
+            raise ValueError(
+                f"this run starts at timestep {self.next.t}: got {t}, where no outer step starts "
+                f"({', '.join(map(str, starts))}); call set_begin_index first"
+            )
+        return self.start_at(starts[t])
+
     def after(self) -> Progress:
         """One call later."""
         return Progress(self.plan, self.begin, self.done + 1)

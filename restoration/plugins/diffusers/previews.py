@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import threading
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[
         call: the arguments of the pipeline's call, e.g. ``prompt``, ``num_inference_steps``, ``generator``.
 
     Raises:
-        ValueError: at once: another scheduler, one that is in use, or ahead below 1.
+        ValueError: at once: another scheduler, one that is in use, ahead below 1, or a pipeline with a ``vqvae``;
+            after its first network call, one whose latents are no pictures and not known to be decoded.
     """
     scheduler = getattr(pipeline, "scheduler", None)
     if not isinstance(scheduler, NestedScheduler):
@@ -63,6 +65,8 @@ def anytime_previews(pipeline: Any, *, ahead: int = 1, **call: Any) -> Iterator[
         raise ValueError("pipeline.scheduler.on_step must be free: another run of previews uses this scheduler")
     if ahead < 1:
         raise ValueError(f"ahead must be at least 1: got {ahead}")
+    if call.get("output_type", "pil") != "latent":
+        refuse_undecodable(pipeline)
     return _previews(pipeline, scheduler, ahead, call)
 
 
@@ -81,6 +85,9 @@ def _previews(
     def on_step(scheduler: NestedScheduler) -> None:
         if closed.is_set():
             raise _Closed
+        if scheduler.progress.nfe == 1 and output_type != "latent":  # before more work is done
+            assert scheduler.last_estimate is not None
+            refuse_undecodable(pipeline, scheduler.last_estimate)
         if scheduler.progress.outer_step_complete and scheduler.progress.nfe < scheduler.progress.total_nfe:
             x0 = scheduler.last_estimate
             assert x0 is not None
@@ -122,35 +129,70 @@ def _drain(ready: queue.Queue[Any]) -> None:
         ready.get_nowait()
 
 
+def refuse_undecodable(pipeline: Any, x0: Tensor | None = None) -> None:
+    """ValueError where a pipeline's latents are known to have no decoder here.
+
+    Args:
+        pipeline: of any kind.
+        x0: an estimate, where there is one: then its shape is looked at too.
+    """
+    name, remedy = type(pipeline).__name__, "ask for output_type='latent' and decode it yourself"
+    if getattr(pipeline, "vqvae", None) is not None:
+        raise ValueError(f"{name} decodes its latents with a vqvae, each pipeline in its own way: {remedy}")
+    if x0 is None:
+        return
+    if x0.ndim != 4 and not _is_video(pipeline):
+        raise ValueError(f"{name} has no decode_latents for estimates of {tuple(x0.shape)}: {remedy}")
+    decoder = next((part for part in ("vae", "movq") if getattr(pipeline, part, None) is not None), None)
+    if decoder is None and x0.shape[1] not in (1, 3):
+        raise ValueError(
+            f"an estimate of a pipeline without vae must be (B, 1 or 3, H, W) to be a picture: got "
+            f"{tuple(x0.shape)}; {remedy}"
+        )
+
+
+def _is_video(pipeline: Any) -> bool:
+    return hasattr(pipeline, "decode_latents") and hasattr(pipeline, "video_processor")
+
+
 @torch.no_grad()
 def decode_estimate(pipeline: Any, x0: Tensor, output_type: str = "pil") -> Any:
     """Images of an estimate (B, C, H, W), as the pipeline itself would decode and post-process its latents.
 
-    With the pipeline's safety checker, where it has one; without Stable Diffusion XL's watermark.
+    Videos (B, C, F, H, W) are decoded by the pipeline's own ``decode_latents`` and ``video_processor``. With the
+    pipeline's safety checker, where it has one; without Stable Diffusion XL's watermark.
 
     Args:
-        pipeline: latent (with a ``vae``) or in pixels.
+        pipeline: latent (with a ``vae``, or Kandinsky's ``movq``) or in pixels.
         x0: e.g. ``pipeline.scheduler.last_estimate``.
         output_type: ``"pil"``, ``"np"``, ``"pt"``, or ``"latent"`` for x0 itself.
 
     Raises:
-        ValueError: no ``vae``, and x0 is no batch of pictures.
+        ValueError: a ``vqvae``; no decoder, and x0 is no batch of pictures.
     """
     if output_type == "latent":
         return x0
-    vae = getattr(pipeline, "vae", None)
+    refuse_undecodable(pipeline, x0)
+    if x0.ndim == 5:
+        return _decode_video(pipeline, x0, output_type)
+    vae, movq = getattr(pipeline, "vae", None), getattr(pipeline, "movq", None)
     flagged = None
     if vae is not None:
         x0 = _decode_latents(vae, x0)
         if getattr(pipeline, "safety_checker", None) is not None:
             x0, flagged = pipeline.run_safety_checker(x0, x0.device, x0.dtype)
-    elif x0.ndim != 4 or x0.shape[1] not in (1, 3):
-        raise ValueError(
-            f"an estimate of a pipeline without vae must be (B, 1 or 3, H, W) to be a picture: got "
-            f"{tuple(x0.shape)}; ask for output_type='latent' and decode it yourself"
-        )
+    elif movq is not None:
+        x0 = movq.decode(x0.to(movq.dtype), force_not_quantize=True)["sample"]
     clean = None if flagged is None else [not flag for flag in flagged]
     return VaeImageProcessor().postprocess(x0.float(), output_type, clean)
+
+
+def _decode_video(pipeline: Any, x0: Tensor, output_type: str) -> Any:
+    latents = x0.to(pipeline.vae.dtype)
+    asks_length = "video_length" in inspect.signature(pipeline.decode_latents).parameters  # Latte
+    length = {"video_length": latents.shape[2]} if asks_length else {}
+    video = pipeline.decode_latents(latents, **length)
+    return pipeline.video_processor.postprocess_video(video=video, output_type=output_type)
 
 
 def _decode_latents(vae: Any, x0: Tensor) -> Tensor:

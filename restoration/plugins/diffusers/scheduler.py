@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from restoration.plugins.diffusers.inner import LEARNED, Generators, ddim, make_inner, normal
 from restoration.plugins.diffusers.plan import Plan, Progress, plan
-from restoration.plugins.diffusers.scheduler_config import check, refuse_foreign, refuse_steps
+from restoration.plugins.diffusers.scheduler_config import check, refuse_foreign, refuse_steps, taken_over
 
 
 class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # diffusers is untyped
@@ -39,6 +39,8 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             appendix C.2; ``"sigma_min"`` for dpmsolver++2s). ``"ddpm"`` always lands on ᾱ = 1.
         clip_sample, clip_sample_range: clip x̂₀ in the inner run. A True in the config of another scheduler is not
             taken over: ask for it.
+        thresholding, dynamic_thresholding_ratio, sample_max_value: of x̂₀ in the inner run, as in diffusers and in
+            place of clipping; taken over from another scheduler's config.
         lower_order_final: as in ``DPMSolverSinglestepScheduler``; without it the number of steps is even.
         num_train_timesteps, beta_start, beta_end, beta_schedule, trained_betas, steps_offset, prediction_type,
             variance_type, rescale_betas_zero_snr: as in diffusers.
@@ -46,6 +48,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
     Attributes:
         last_estimate: x̂₀ to show, float32: of the newest completed inner run, before the first one of the newest
             call (DiT under guidance: its first half). Callbacks' latents are the next x already: decode this.
+        betas, alphas, alphas_cumprod: the network's noise levels, as in diffusers, on the CPU.
         progress: calls and outer steps done, and of how many.
         generator: used where the pipeline passes none to ``step``: one, or a list with one an image.
         seed: what the scheduler's own generator is seeded with.
@@ -80,6 +83,9 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         variance_type: str | None = "fixed_small",
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
+        thresholding: bool = False,
+        dynamic_thresholding_ratio: float = 0.995,
+        sample_max_value: float = 1.0,
         lower_order_final: bool = False,
         rescale_betas_zero_snr: bool = False,
     ) -> None:
@@ -93,12 +99,17 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             variance_type=variance_type or "fixed_small",
             clip_sample=clip_sample,
             clip_sample_range=clip_sample_range,
+            thresholding=thresholding,
+            dynamic_thresholding_ratio=dynamic_thresholding_ratio,
+            sample_max_value=sample_max_value,
             prediction_type=prediction_type,
             rescale_betas_zero_snr=rescale_betas_zero_snr,
         )
         self.alphas_cumprod: Tensor = (
             self._ddpm.alphas_cumprod
         )  # stays on the CPU, where reading it waits for nothing
+        self.alphas: Tensor = self._ddpm.alphas
+        self.betas: Tensor = self._ddpm.betas
         self.final_alpha_cumprod = torch.tensor(1.0) if set_alpha_to_one else self.alphas_cumprod[0]
         self.init_noise_sigma = 1.0
         self.num_inference_steps: int | None = None
@@ -115,8 +126,7 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         if isinstance(config, dict):
             refuse_foreign(config, kwargs)
             ours = config.get("_class_name", cls.__name__) == cls.__name__ and "inner_steps" in config
-            if config.get("clip_sample") and not ours:
-                config = {key: value for key, value in config.items() if key != "clip_sample"}
+            config = config if ours else taken_over(config)
         return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
 
     def __len__(self) -> int:
@@ -181,6 +191,11 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
         noisy: Tensor = self._ddpm.add_noise(original_samples, noise, timesteps)
         return noisy
 
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v = √ᾱ ε − √(1−ᾱ) x₀, what a ``"v_prediction"`` network is trained on, as diffusers' DDPMScheduler."""
+        velocity: Tensor = self._ddpm.get_velocity(sample, noise, timesteps)
+        return velocity
+
     def take_variance_from(self, network: nn.Module) -> RemovableHandle:
         """Keep the learned variance that a pipeline splits off before ``step`` (DiT): a hook on its network.
 
@@ -209,7 +224,8 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
         Args:
             model_output: (B, C, H, W), or (B, 2C, H, W) with a variance, which only ``inner="ddpm"`` uses.
-            timestep: checked at the first call only (on a GPU that waits for it).
+            timestep: read at the first call only (on a GPU that waits for it): a run may start at any outer step,
+                also without ``set_begin_index`` (AnimateDiff's video-to-video).
             sample: (B, C, H, W), what the network was called with.
             eta: pipelines' η; 0 and ``inner_eta`` are accepted, ``inner_eta`` counts. The next one is ignored.
             generator: one, or one an image; None: ``self.generator``, or the scheduler's own. A list half as long
@@ -217,14 +233,14 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
 
         Returns:
             ``prev_sample`` in the sample's dtype and ``pred_original_sample``, this call's x̂₀, as DDIMScheduler.
+            With ``return_dict=False`` a tuple of both; in a run of one outer step of the first twice, since there
+            PixArt-α's pipeline goes on from the second, as is right for one network call only.
         """
+        if not self.progress.nfe:
+            self.progress = self.progress.start_from(int(timestep))
         call = self.progress.next
         if eta not in (None, 0, self.config.inner_eta):
             raise ValueError(f"eta is the scheduler's inner_eta, {self.config.inner_eta}, or 0 for it: got {eta}")
-        if not self.progress.nfe and int(timestep) != call.t:
-            raise ValueError(
-                f"this run starts at timestep {call.t}: got {int(timestep)}; call set_begin_index first"
-            )
         generator = generator or self.generator or self._own_generator(sample)
         output, variance = self._split(model_output, sample)
         images = len(generator) if isinstance(generator, list) else len(sample)
@@ -247,7 +263,9 @@ class NestedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]  # dif
             x, x0 = torch.cat([x, x]), torch.cat([x0, x0])
         if self.on_step is not None:
             self.on_step(self)
-        return DDIMSchedulerOutput(prev_sample=x, pred_original_sample=x0) if return_dict else (x, x0)
+        if return_dict:
+            return DDIMSchedulerOutput(prev_sample=x, pred_original_sample=x0)
+        return x, x if self.num_inference_steps == 1 else x0
 
     def outer_update(self, x0: Tensor) -> Tensor:
         """Replace the x̂₀ that an inner run has just made, e.g. by an edited one: the new latents, in their dtype.

@@ -14,6 +14,8 @@ from restoration.plugins.diffusers.plan import SPACINGS
 INNER = ("ddim", "ddpm", "dpmsolver++2s")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 VARIANCES = (None, "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", *LEARNED)
+LEVELS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
+"""Settings of another scheduler that say what its network was trained on, its defaults too."""
 RELATIVES = ("NestedScheduler", "DDIMParallelScheduler", "DDPMParallelScheduler", "DDIMInverseScheduler")
 
 
@@ -29,6 +31,10 @@ def refuse_foreign(config: Mapping[str, Any], settings: Mapping[str, Any]) -> No
     flow = "Flow" in name or (not has_betas and "shift" in config)
     if flow or merged.get("use_flow_sigmas") or merged.get("prediction_type") == "flow_prediction":
         reason = "flow matching moves on straight paths, which have no DDIM step and no ᾱ"
+    elif merged.get("timestep_type") == "continuous":
+        reason = "its network was trained on EDM's continuous noise, and its timesteps are log σ/4"
+    elif merged.get("snr_shift_scale", 1) != 1:
+        reason = "its noise levels are shifted (snr_shift_scale), and no β tells by how much"
     elif "LCM" in name or "TCD" in name or "original_inference_steps" in config or "Consistency" in name:
         reason = "a consistency-distilled network answers in a few steps of its own and has no inner run to nest"
     elif not has_betas or (name and not known):
@@ -36,6 +42,15 @@ def refuse_foreign(config: Mapping[str, Any], settings: Mapping[str, Any]) -> No
     else:
         return
     raise ValueError(f"the config of {name or 'this scheduler'} cannot be nested: {reason}")
+
+
+def taken_over(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Another scheduler's config, without its ``clip_sample``, and with noise levels that are its defaults.
+
+    Diffusers leaves out what was not given by hand, but the defaults of a scheduler may not be ours.
+    """
+    unsaid = [key for key in config.get("_use_default_values", ()) if key not in LEVELS]
+    return {key: value for key, value in config.items() if key != "clip_sample"} | {"_use_default_values": unsaid}
 
 
 def refuse_steps(
@@ -70,6 +85,11 @@ def check(config: Any) -> None:
         value = config[name]
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{name} must be from 0 to 1: got {value}")
+    if not 0 < config.dynamic_thresholding_ratio <= 1 or not config.sample_max_value >= 1:
+        raise ValueError(
+            "dynamic_thresholding_ratio must be above 0 and at most 1, sample_max_value at least 1: got "
+            f"{config.dynamic_thresholding_ratio} and {config.sample_max_value}"
+        )
     if config.seed is not None and (not isinstance(config.seed, int) or not 0 <= config.seed < 2**63):
         raise ValueError(f"seed must be None or a whole number from 0 to 2⁶³ − 1: got {config.seed}")
     steps = list(config.allocation) if config.allocation is not None else [config.inner_steps]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock
+from platformdirs import user_cache_path
 
 from restoration.errors import PriorError
 from restoration.priors.library.catalogue import Known
@@ -22,11 +23,10 @@ Progress = Callable[[str, int, int | None], None]
 
 
 def cache_folder() -> Path:
-    """``$NESTED_RESTORATION_CACHE``, else ``nested-restoration`` in the user's cache folder."""
+    """``$NESTED_RESTORATION_CACHE``, else ``nested-restoration`` where the system keeps the user's caches."""
     if chosen := os.environ.get("NESTED_RESTORATION_CACHE"):
         return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nested-restoration"
+    return user_cache_path("nested-restoration", appauthor=False)
 
 
 def fetch(known: Known, folder: Path, progress: Progress | None = None, timeout: float = 30) -> Path:

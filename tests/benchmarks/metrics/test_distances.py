@@ -122,3 +122,18 @@ def test_kernel_distances_that_mean_nothing_are_refused() -> None:
         kernel_distance(sample(torch.full((4, 4), torch.nan)), sample(random(9, 4)))
     with pytest.raises(ValueError, match="got 0 of 1000"):
         kernel_distance(sample(random(9, 4)), sample(random(9, 4)), subsets=0)
+
+
+def test_the_kernel_distance_is_torch_fidelitys(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    x, y = random(300, 8).float(), random(250, 8, seed=1).float()
+    wanted = kid_features_to_metric(
+        x, y, kid_subsets=7, kid_subset_size=100, rng_seed=2020, verbose=False, kid_kernel="poly",
+        kid_kernel_poly_degree=3, kid_kernel_poly_gamma=None, kid_kernel_poly_coef0=1,
+    )  # fmt: skip
+    found = kernel_distance(sample(x), sample(y), subsets=7, subset_size=100)
+    assert (found.value, found.spread) == tuple(wanted.values())
+    monkeypatch.setattr("benchmarks.metrics.weights.find_spec", lambda module: None)
+    with pytest.raises(MetricError, match=r"torch_fidelity is not installed: pip install"):
+        kernel_distance(sample(x), sample(y))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 import torch
-from deepinv.models import Denoiser, DiffUNet, DRUNet
+from deepinv.models import ADMUNet, Denoiser, DiffUNet, DRUNet, NCSNpp
 from deepinv.physics import Denoising, GaussianNoise, Inpainting
 from diffusers import UNet2DModel
 
 from restoration import DiffusionPrior, GaussianPrior, NoiseSchedule
 from restoration.deepinv_plugin import DenoiserPrior, NestedDDRM, as_denoiser, from_denoiser
 from restoration.priors.diffusion import Prediction
-from restoration.priors.tiled import TiledPrior
+from restoration.priors.tiled import TiledPrior, prior_for
 
 SHAPE = (1, 8, 8)
 
@@ -205,6 +206,77 @@ def test_diffunet_knows_every_level() -> None:
     physics = Denoising(GaussianNoise(0.1))
     y = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     assert NestedDDRM(network, 1, 2)(y, physics, seed=0).shape == y.shape
+
+
+@pytest.mark.parametrize("size", [(8, 8), (20, 9), (3, 30), (1, 1), (5, 7)])
+def test_images_of_any_size_are_denoised(size: tuple[int, int]) -> None:
+    prior, x = tiny(), (normal(2, 1, *size) + 1) / 2
+    answer = as_denoiser(prior)(x, 0.1)
+    assert answer.shape == x.shape
+    height, width = (max(8, side) for side in size)
+    if (height, width) == size:
+        assert answer.equal(as_denoiser(prior_for(prior, (1, *size)))(x, 0.1))
+    rows, columns = (torch.arange(side) for side in (height, width))
+    # mirrored about the last row and column, over and over; of a single one nothing else is there
+    for side, index in zip(size, (rows, columns), strict=True):
+        period = max(2 * (side - 1), 1)
+        index.copy_(torch.minimum(index % period, period - index % period) if side > 1 else 0 * index)
+    whole = as_denoiser(prior_for(prior, (1, height, width)))(x[..., rows[:, None], columns], 0.1)
+    assert answer.equal(whole[..., : size[0], : size[1]])
+
+
+def test_a_denoiser_in_tiles_takes_other_sizes_by_the_same_tiles() -> None:
+    tiled = TiledPrior(tiny(), (1, 8, 12), overlap=3, tile_batch=2)
+    x = (normal(1, 1, 11, 8) + 1) / 2
+    wanted = as_denoiser(TiledPrior(tiled.prior, (1, 11, 8), overlap=3))(x, 0.1)
+    # batches of other sizes sum in another order
+    torch.testing.assert_close(as_denoiser(tiled)(x, 0.1), wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 8, 8), (1, 1, 8, 8, 8), (0, 1, 8, 8)])
+def test_images_of_other_channels_are_told(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"x must be \(B, 1, H, W\), of the prior's channels: got"):
+        as_denoiser(tiny())(torch.zeros(shape), 0.1)
+
+
+@pytest.mark.parametrize("kind", [NCSNpp, ADMUNet])
+def test_edm_networks_know_their_range(kind: type[Denoiser]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = kind(
+            img_resolution=16, in_channels=3, out_channels=3, model_channels=32, channel_mult=(1,), num_blocks=1,
+            pretrained=None,
+        ).eval()  # fmt: skip
+    prior = from_denoiser(network, (3, 16, 16))
+    # EDM's σ are 0.002 … 80 on the [-1, 1] scale
+    assert prior.schedule.sigma(prior.schedule.K) == pytest.approx(80, rel=0.02)
+    assert prior.lowest == 0.001
+    assert prior.denoise(normal(1, 3, 16, 16), 1).isfinite().all()
+    assert as_denoiser(prior)(torch.rand(1, 3, 16, 16), 1e-6).isfinite().all()
+
+
+def test_what_was_made_a_prior_is_itself_again_as_a_denoiser() -> None:
+    denoiser = Recorder()
+    back = as_denoiser(from_denoiser(denoiser, SHAPE, sigma_range=(0.02, 1.0)))
+    x = (normal(4, *SHAPE) + 1) / 2
+    back(x, torch.tensor([0.3, 0.0, 0.001, 7.0]))
+    asked, told = denoiser.asked[-1]
+    torch.testing.assert_close(asked, x, atol=1e-6, rtol=0)  # to [-1, 1] and back in float32
+    # between the levels too, and within its range; σ = 0 is not asked for
+    assert [told.tolist()[i] for i in (0, 2, 3)] == pytest.approx([0.3, 0.02, 1.0])
+
+
+def test_a_networks_other_weights_are_another_prior() -> None:
+    prior = tiny()
+    before = prior.fingerprint()
+    prior.network.to("cpu").requires_grad_(False).eval()
+    assert prior.fingerprint() == copy.deepcopy(prior).fingerprint() == before
+    as_denoiser(prior).network.load_state_dict({name: 2 * w for name, w in prior.network.state_dict().items()})
+    loaded = prior.fingerprint()
+    assert loaded != before
+    with torch.no_grad():
+        next(iter(prior.network.parameters())).mul_(0.5)  # as an optimizer does
+    assert len({prior.fingerprint(), loaded, before}) == 3
 
 
 def test_ranges_that_cannot_be_are_told() -> None:

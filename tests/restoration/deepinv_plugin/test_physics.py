@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import deepinv
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from deepinv.sampling import DDRM, DPS, DiffPIR
 
 from degradations import Colorization, Denoising, Inpainting, SuperResolution, SVDOperator
 from restoration import GaussianPrior
-from restoration.deepinv_plugin import as_denoiser, as_physics
+from restoration.deepinv_plugin import NestedDDRM, as_denoiser, as_physics, from_physics
 
 SHAPE = (3, 8, 8)
 
@@ -84,8 +87,50 @@ def test_noise_is_deepinvs_and_falls_on_what_is_measured() -> None:
 def test_what_cannot_be_is_told() -> None:
     with pytest.raises(TypeError, match="operator must be an SVDOperator: got int"):
         as_physics(3)
-    with pytest.raises(ValueError, match="mask must be None"):
+    with pytest.raises(ValueError, match=r"mask must be None: only Inpainting has one .* of Denoising"):
         as_physics(Denoising(SHAPE)).update(mask=torch.ones(SHAPE))
+    with pytest.raises(ValueError, match=r"must hold only True/1 \(known\) and False/0"):
+        as_physics(OPERATORS["inpainting"]).update(mask=torch.full(SHAPE, 0.5))
+    with pytest.raises(ValueError, match=r"mask must be \(H, W\), .*: got \(3, 4, 4\)"):
+        as_physics(OPERATORS["inpainting"]).update(mask=torch.ones(3, 4, 4))
+
+
+def test_inpainting_takes_other_masks_as_deepinvs_own() -> None:
+    x, mask = uniform(2, *SHAPE), (uniform(2, 1, 8, 8, seed=4) < 0.5).float()
+    ours, theirs = as_physics(OPERATORS["inpainting"], 0.1), deepinv.physics.Inpainting(SHAPE, torch.ones(SHAPE))
+    for given in (mask, mask[:1], mask[0, 0], mask.bool(), torch.ones(1, *SHAPE)):
+        wanted = x * given.expand(len(given), *SHAPE) if given.ndim == 4 else x * given
+        assert ours.A(x, mask=given).equal(wanted)
+        assert ours.A(x).equal(wanted)  # it stays, as theirs does
+        assert ours.A_adjoint(x).equal(wanted)
+        assert ours.A_dagger(wanted).equal(wanted)
+        theirs.update(mask=given.float())
+        assert theirs.A(x).equal(wanted)
+        missing = wanted == 0
+        assert ours(x)[missing].eq(0).all()
+    assert from_physics(ours).singular_values.equal(torch.ones(SHAPE))
+    again = NestedDDRM(GaussianPrior(torch.zeros(SHAPE), torch.eye(192)), 1, 2)(ours.A(x, mask=mask), ours, seed=0)
+    assert again.shape == x.shape
+    assert not OPERATORS["inpainting"].singular_values.equal(from_physics(ours).singular_values)
+
+
+@pytest.mark.filterwarnings("ignore:The tuple format for dataset outputs is deprecated:DeprecationWarning")
+@pytest.mark.usefixtures("_seeded")
+def test_deepinvs_generators_and_data_sets_make_masks(tmp_path: Path) -> None:
+    masks = deepinv.physics.generator.BernoulliSplittingMaskGenerator(
+        SHAPE, split_ratio=0.4, rng=torch.Generator().manual_seed(0)
+    )
+    pictures = torch.utils.data.TensorDataset(uniform(4, *SHAPE))
+    path = deepinv.datasets.generate_dataset(
+        pictures, as_physics(Inpainting(SHAPE, torch.ones(SHAPE)), 0.05), tmp_path, test_dataset=pictures,
+        physics_generator=masks, save_physics_generator_params=True, batch_size=2, verbose=False,
+    )  # fmt: skip
+    x, y, params = deepinv.datasets.HDF5Dataset(path, train=True, load_physics_generator_params=True)[1]
+    missing = params["mask"] == 0
+    assert 0.4 < float(missing.float().mean()) < 0.8
+    assert y[missing.expand_as(y)].eq(0).all()
+    # 0.05 of noise on what is known: 80 draws
+    assert float((y - x)[~missing.expand_as(y)].std()) == pytest.approx(0.05, abs=0.02)
 
 
 def truth_and_denoiser() -> tuple[torch.Tensor, torch.nn.Module]:

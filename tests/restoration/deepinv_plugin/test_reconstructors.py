@@ -144,20 +144,47 @@ def test_seed_0_is_a_seed_and_no_seed_is_drawn() -> None:
     assert model(y, physics, seed=seeds).equal(drawn)
 
 
-def test_a_model_may_have_a_seed_of_its_own_for_calls_that_give_none() -> None:
+def test_a_models_seed_is_the_start_of_a_stream() -> None:
     physics, y = inpainting(0.1), uniform(2, *SHAPE)
-    model = NestedDDRM(prior(), 2, 3, seed=0)
-    assert model(y, physics).equal(model(y, physics))
-    assert model(y, physics).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=0))
-    assert model(y, physics, seed=1).equal(NestedDDRM(prior(), 2, 3)(y, physics, seed=1))
-    assert DDRM(prior(), 3, seed=4)(y[:1], physics).equal(DDRM(prior(), 3)(y[:1], physics, seed=4))
+    model, given = NestedDDRM(prior(), 2, 3, seed=5), NestedDDRM(prior(), 2, 3)
+    assert model(y, physics).equal(given(y, physics, seed=5))
+    assert model.seeds == (5, 6)
+    assert model(y, physics).equal(given(y, physics, seed=7))
+    assert model(y, physics, seed=1).equal(given(y, physics, seed=1))
+    assert list(model.iterate(y, physics))[-1][1].equal(
+        given(y, physics, seed=9)
+    )  # a given seed was no part of it
+    model.seed = 5
+    assert model(y, physics).equal(given(y, physics, seed=5))
+    # what an image gets does not depend on how a loader groups them
+    halves = DDRM(prior(), 3, seed=4)
+    together = DDRM(prior(), 3, seed=4)(y, physics)
+    torch.testing.assert_close(torch.cat([halves(y[:1], physics), halves(y[1:], physics)]), together)
 
 
-def test_y_and_the_global_random_state_are_not_touched() -> None:
+def test_unset_seeds_are_drawn_from_torchs_generator_or_the_models_own() -> None:
+    physics, y = inpainting(0.1), uniform(2, *SHAPE)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        first = NestedDDRM(prior(), 2, 3)(y, physics)
+        again = NestedDDRM(prior(), 2, 3)(y, physics)
+        torch.manual_seed(3)
+        assert NestedDDRM(prior(), 2, 3)(y, physics).equal(first)
+        assert not again.equal(first)
+    state = torch.get_rng_state()
+    own = [NestedDDRM(prior(), 2, 3, rng=torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert own[0](y, physics).equal(own[1](y, physics))
+    assert not own[0](y, physics).equal(own[0](y, physics))
+    assert torch.get_rng_state().equal(state)
+    with pytest.raises(ValueError, match="seed or rng must be None"):
+        NestedDDRM(prior(), seed=0, rng=torch.Generator())
+
+
+def test_y_is_not_touched_nor_with_a_seed_the_global_random_state() -> None:
     physics = inpainting(0.1)
     y = physics.A(uniform(2, *SHAPE))
     before, state = y.clone(), torch.get_rng_state()
-    NestedDDRM(prior(), 2, 3)(y, physics)
+    NestedDDRM(prior(), 2, 3)(y, physics, seed=1)
     list(NestedDDRM(prior(), 2, 3).iterate(y, physics, seed=0))
     assert y.equal(before)
     assert torch.get_rng_state().equal(state)
@@ -312,7 +339,6 @@ def test_sigma_is_never_assumed() -> None:
     torch.testing.assert_close(model(y, poisson, seed=0, sigma=0.1), wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.filterwarnings("ignore:Following torch.nn.Module's design:UserWarning")  # deepinv 0.4
 def test_other_wrong_arguments_are_told() -> None:
     y, model = uniform(1, *SHAPE), NestedDDRM(prior())
     with pytest.raises(TypeError, match="Tomography has no singular value decomposition"):

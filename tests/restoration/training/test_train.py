@@ -36,6 +36,7 @@ def test_it_trains_a_prior_that_loads_with_a_card_that_tells_how(photographs: Pa
     assert "restore-train photographs --size 16 --crop --batch 4" in card
     assert str(photographs.parent) not in card + json.dumps(facts)  # names, never paths
     assert "My own." in card
+    assert card.startswith("---\nlibrary_name: diffusers\nlicense: other\nlicense_name: My own.\n")
     assert "11 pictures (2 of them held out, 1 more skipped), as random 16 x 16 crops" in card
     assert "| 1000 | " in card
     assert (facts["steps"], facts["images"], facts["finished"]) == (12, 48, True)
