@@ -125,7 +125,7 @@ class Session:
         posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
-            changed = state.reallocated(steps)
+            changed = state.reallocated(steps, posterior.onward)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
