@@ -2,12 +2,16 @@
 
 from nested.allocation import uniform
 from nested.diffusion import Estimate, NestedDiffusion, supersedes
+from nested.effort import Budget, Effort, Fixed
 from nested.files import atomic_write
 from nested.run import Run
 from nested.state import NestedState
 
 __all__ = [
+    "Budget",
+    "Effort",
     "Estimate",
+    "Fixed",
     "NestedDiffusion",
     "NestedState",
     "Run",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nested.allocation import checked_rest
+from nested.effort import Effort, steps_of
 from nested.run import Run
 from nested.state import NestedState
 from solvers import InnerRun, NoiseSource, Posterior, Question
@@ -57,7 +58,8 @@ class NestedDiffusion:
 
     Args:
         inner: e.g. ``DDRM(prior, measurement)`` or ``DDIM(prior)``.
-        allocation: inner steps of each outer step, e.g. ``uniform(3, 10)`` or (16, 8, 6).
+        allocation: inner steps of each outer step, e.g. ``uniform(3, 10)`` or (16, 8, 6), or an effort, e.g.
+            ``Budget(30)``.
 
     Raises:
         ValueError: an outer step with no evaluation, or with more than there are noise levels.
@@ -65,11 +67,12 @@ class NestedDiffusion:
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithms 2 and 3.
     """
 
-    def __init__(self, inner: Posterior, allocation: Sequence[int]) -> None:
+    def __init__(self, inner: Posterior, allocation: Effort | Sequence[int]) -> None:
+        steps = steps_of(allocation)
         self.inner = inner
         self.schedule = inner.schedule
-        self.levels = inner.starts(allocation)
-        self.allocation = checked_rest(allocation, self.levels)
+        self.levels = inner.starts(steps)
+        self.allocation = checked_rest(steps, self.levels)
         self.total_nfe = sum(self.allocation)
         self.configuration = self.allocation, inner.identities()
 
@@ -147,6 +150,50 @@ class NestedDiffusion:
                 f"a run started on {run.device} goes on there, since noise streams differ between devices: "
                 f"got a state on {run.x_k.device.type}"
             )
+
+    def reallocated(self, run: NestedState, allocation: Effort | Sequence[int]) -> NestedState:
+        """The run with another allocation for the steps not yet begun, the outer levels spread by the sampler.
+
+        Raises:
+            ValueError: as :meth:`Run.reallocated`.
+        """
+        return run.reallocated(steps_of(allocation), self.inner.onward)
+
+    @torch.no_grad()
+    def extended(self, run: NestedState, allocation: Effort | Sequence[int]) -> NestedState:
+        """As :meth:`reallocated`, also of a finished run: it is taken up again at half its last outer level.
+
+        Args:
+            run: goes on with noise from its own generators.
+            allocation: inner steps of every outer step, those done as they were.
+
+        Raises:
+            ValueError: as :meth:`reallocated`; no noise level is left to go on from.
+        """
+        steps = tuple(steps_of(allocation))
+        if not run.finished or run.x0 is None:
+            return self.reallocated(run, steps)
+        done = len(run.allocation)
+        if steps[:done] != run.allocation or len(steps) == done:
+            raise ValueError(
+                f"allocation must begin with the steps done, {run.allocation}, and go on: got {steps}"
+            )
+        passed = run.levels[:-1]
+        k = max(passed[-1] // 2, steps[done])
+        if k >= passed[-1]:
+            raise ValueError(f"no noise level is left to go on from below {passed[-1]}, for {steps[done]} steps")
+        levels = self.inner.onward((*passed, k), steps[done:])
+        checked_rest(steps[done:], levels)
+        noise = NoiseSource(run.seeds, run.x0.device)
+        noise.restore(run.noise)
+        return replace(
+            run,
+            x_k=self.inner.again(run.x0, k, noise),
+            noise=noise.state(),
+            allocation=steps,
+            levels=(*passed, *levels),
+            reallocations=(*run.reallocations, (run.spent, run.allocation)),
+        )
 
     def shown(self, estimate: Estimate) -> Tensor:
         """What this evaluation brought, as a picture to show: x₀ where an inner run ended, else x̂₀'s preview."""

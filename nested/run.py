@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -17,6 +17,9 @@ OTHER_RUN = (
     "this is the state of another run (prior, measurement, solver settings or allocation differ); "
     "repeat that run's settings or start without it"
 )
+
+
+Onward = Callable[[Sequence[int], Sequence[int]], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +146,13 @@ class Run:
         history = self.allocation, self.reallocations
         return self.outer_step, self.nfe, history, self.levels, inner, self.x0 is None
 
-    def reallocated(self, allocation: Sequence[int]) -> Self:
+    def reallocated(self, allocation: Sequence[int], onward: Onward | None = None) -> Self:
         """The run with another allocation for the steps not yet begun; ``reallocations`` remembers the change.
 
         Args:
-            allocation: inner steps of every outer step; those begun must be as they were. The outer levels not yet
-                reached are spread evenly between where it stands and 0.
+            allocation: inner steps of every outer step; those begun must be as they were.
+            onward: the sampler's ``onward``, which spreads the outer levels not yet reached; None spreads them
+                evenly between where the run stands and 0.
 
         Raises:
             ValueError: a finished run, steps changed that have begun, or none left for a run between two of them.
@@ -160,9 +164,9 @@ class Run:
                 f"allocation must begin with the steps begun, {self.allocation[:begun]}, and go on after "
                 f"{self.outer_step} completed ones: got {steps}"
             )
-        here = self.levels[self.outer_step]
-        levels = outer_levels(here, len(steps) - self.outer_step)
-        checked_rest(steps[self.outer_step :], levels)
+        rest, passed = steps[self.outer_step :], self.levels[: self.outer_step + 1]
+        levels = outer_levels(passed[-1], len(rest)) if onward is None else onward(passed, rest)
+        checked_rest(rest, levels)
         return replace(
             self,
             allocation=steps,

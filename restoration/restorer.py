@@ -219,7 +219,7 @@ class Restorer:
         while stopped_by is None:
             if supersedes(newest, best):
                 best = newest
-            if watch is not None and watch(_given_away(newest)) and newest.nfe < newest.total_nfe:
+            if watch is not None and watch(given_away(newest)) and newest.nfe < newest.total_nfe:
                 previews.close()
                 stopped_by = StoppedBy.INTERRUPT
                 break
@@ -240,13 +240,9 @@ class Restorer:
     def _stream(
         self, nested: NestedDiffusion, run: NestedState, limits: _Limits, change: Change | None
     ) -> Generator[Preview, None, StoppedBy]:
-        first = run.allocation[0]
-
         def preview(x0: Tensor, nfe: int, outer_step: int, complete: bool, elapsed: float) -> Preview:
-            expected = None  # of a later x̂₀ that is not shown nothing was measured
-            if change is not None and (complete or nfe < first):
-                expected = change.at(nfe, run.total_nfe, first, complete)
-            return Preview(self._shown(x0), nfe, run.total_nfe, outer_step, complete, elapsed, run, expected)
+            expected = expected_change(change, run, nfe, complete)
+            return Preview(self.shown(x0), nfe, run.total_nfe, outer_step, complete, elapsed, run, expected)
 
         begun, spent_before = limits.start(), run.spent
         if run.x0 is not None:
@@ -275,12 +271,21 @@ class Restorer:
             ended = StoppedBy.FINISHED if run.finished else limits.reached(run.spent)
         return ended
 
-    def _shown(self, x0: Tensor) -> Tensor:
+    def shown(self, x0: Tensor) -> Tensor:
+        """x₀ in the prior's units as it is shown, in [0, 1] units."""
         image = from_model(x0)
         return image.clamp(0, 1) if self.clamp else image
 
 
-def _given_away(preview: Preview) -> Preview:
+def expected_change(change: Change | None, run: NestedState, nfe: int, complete: bool) -> float | None:
+    """The RMSE by which a run's end is expected to differ from its preview at ``nfe`` evaluations, if measured."""
+    first = run.allocation[0]
+    if change is None or not (complete or nfe < first):  # of a later x̂₀ that is not shown nothing was measured
+        return None
+    return change.at(nfe, run.total_nfe, first, complete)
+
+
+def given_away(preview: Preview) -> Preview:
     """For a watcher, who may write into the picture: the result is another one."""
     return replace(preview, image=preview.image.clone())
 

@@ -108,14 +108,14 @@ class Session:
                 deadline=effort.deadline,
                 max_nfe=effort.max_nfe,
                 state=self.state,
-                watch=lambda preview: self._watched(preview, watch),
+                watch=lambda preview: self.watched(preview, watch),
                 stop=_Pace(self, watch, stop).asked,
             )
         except ValueError as error:
             if self.state is None:
                 raise
             raise ValueError(f"{self._state_name}: {error}") from None
-        watch(self._restored(restoration))
+        watch(self.restored(restoration))
 
     def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
         """The state with the recipe's allocation, and what that changes in it."""
@@ -125,13 +125,14 @@ class Session:
         posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
-            changed = state.reallocated(steps)
+            changed = state.reallocated(steps, posterior.onward)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
         return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
 
-    def _watched(self, preview: Preview, watch: Watch) -> bool:
+    def watched(self, preview: Preview, watch: Watch) -> bool:
+        """Tell what one evaluation brought, whoever made it; whether the watcher wants to stop."""
         stop = bool(watch(self._advanced(preview)))
         if preview.complete:
             stop = bool(watch(self._previewed(preview))) or stop
@@ -158,7 +159,8 @@ class Session:
             expected_change=preview.expected_change,
         )
 
-    def _restored(self, done: Restoration) -> Restored:
+    def restored(self, done: Restoration) -> Restored:
+        """The event of a run's end, whoever ran it."""
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)

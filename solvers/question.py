@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -86,6 +87,15 @@ class Posterior(Protocol):
         """The falling levels from which inner runs of so many evaluations start, and 0."""
         ...
 
+    def onward(self, begun: Sequence[int], allocation: Sequence[int]) -> tuple[int, ...]:
+        """As :meth:`starts` of a run that goes on with another allocation, and 0.
+
+        Args:
+            begun: the levels from which inner runs have started, and where the next one does.
+            allocation: inner steps of the runs from there.
+        """
+        ...
+
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks."""
         ...
@@ -104,6 +114,10 @@ class Posterior(Protocol):
 
     def restart(self, x_k: Tensor, x0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """Where the inner run from level k_next starts, after the one from x_k at level k has ended at x₀."""
+        ...
+
+    def again(self, x0: Tensor, k: int, noise: NoiseSource) -> Tensor:
+        """Where another inner run, from level k, starts after one has ended at x₀ on level 0."""
         ...
 
     def preview(self, x0: Tensor) -> Tensor:
@@ -137,6 +151,10 @@ class Sampler:
         """K·(N−i)/N, rounded, for the N inner runs, and 0."""
         return outer_levels(self.schedule.K, len(allocation))
 
+    def onward(self, begun: Sequence[int], allocation: Sequence[int]) -> tuple[int, ...]:
+        """Evenly spaced in k from where the run stands, and 0."""
+        return outer_levels(begun[-1], len(allocation))
+
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks, evenly spaced in k."""
         return self.schedule.steps(k, n)
@@ -159,6 +177,11 @@ class Sampler:
     def restart(self, x_k: Tensor, x0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """DDIM's step from x_k to level k_next with η = 0: nested diffusion's own outer step."""
         return ddim_update(x_k, x0, self.schedule.alpha_bar(k), self.schedule.alpha_bar(k_next))
+
+    def again(self, x0: Tensor, k: int, noise: NoiseSource) -> Tensor:
+        """x_k ~ q(x_k | x₀)."""
+        alpha_bar = self.schedule.alpha_bar(k)
+        return math.sqrt(alpha_bar) * x0 + math.sqrt(1 - alpha_bar) * noise.normal(x0.shape)
 
     def sample(self, x_k: Tensor, k: int, n: int, noise: NoiseSource) -> Iterator[Tensor]:
         """x̂₀ after each of n evaluations from x_k at level k; the last is x₀."""

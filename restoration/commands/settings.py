@@ -164,7 +164,11 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asked for; see ``restore --help``."""
+    """What the command line asked for; see ``restore --help``.
+
+    Args:
+        batch: images of the prior's size in a call of the network, of several inputs; None measures how many pay.
+    """
 
     inputs: tuple[Path, ...]
     task: TaskSettings
@@ -173,3 +177,4 @@ class Settings:
     tiles: TileSettings = TileSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
+    batch: int | None = 1

@@ -170,27 +170,43 @@ class Windows:
                 self._weights[k] = _blended(tiled, k, height, width, question.x.device)
             self._places += [(b, top, left) for top, left in self._weights[k]]
 
+    @property
+    def count(self) -> int:
+        """How many images of the prior's own size there are to be denoised."""
+        return len(self._x) if self._whole else len(self._places)
+
     def __len__(self) -> int:
         """How many questions there are, of at most ``tile_batch`` windows each."""
         return 1 if self._whole else -(-len(self._places) // self._tiled.tile_batch)
 
     def question(self, i: int) -> Question:
         """The i-th question, of the prior's own size."""
-        if self._whole:
-            return Question(self._x, self._levels if self._same is None else self._same)
-        height, width = self._tiled.prior.image_shape[1:]
-        places = self._batch(i)
-        x = torch.stack([_window(self._x[b], top, left, height, width) for b, top, left in places])
-        return Question(x, self._levels[[b for b, _, _ in places]] if self._same is None else self._same)
+        return self.part(*self._range(i))
 
-    @torch.no_grad()
     def answer(self, i: int, x0: Tensor) -> None:
         """Put in the answer to the i-th question, once."""
+        self.put(*self._range(i), x0)
+
+    def part(self, first: int, last: int) -> Question:
+        """The windows from ``first`` to before ``last``, as one question of the prior's own size."""
         if self._whole:
-            self._x0 = x0
+            x, levels = self._x[first:last], self._levels[first:last]
+        else:
+            height, width = self._tiled.prior.image_shape[1:]
+            places = self._places[first:last]
+            x = torch.stack([_window(self._x[b], top, left, height, width) for b, top, left in places])
+            levels = self._levels[[b for b, _, _ in places]]
+        return Question(x, levels if self._same is None else self._same)
+
+    @torch.no_grad()
+    def put(self, first: int, last: int, x0: Tensor) -> None:
+        """Put in the answer to :meth:`part`; parts are answered in order and once."""
+        if self._whole:
+            whole = (first, last) == (0, len(self._x))
+            self._x0 = x0 if whole else torch.cat([self._x0, x0]) if first else x0
             return
         height, width = self._tiled.prior.image_shape[1:]
-        for (b, top, left), answer in zip(self._batch(i), x0, strict=True):
+        for (b, top, left), answer in zip(self._places[first:last], x0, strict=True):
             weights = self._weights[int(self._levels[b])][top, left]
             _window(self._x0[b], top, left, height, width).add_(weights * answer)
 
@@ -199,9 +215,11 @@ class Windows:
         """x̂₀ (B, C, H, W) float32, once every question is answered."""
         return self._x0
 
-    def _batch(self, i: int) -> list[tuple[int, int, int]]:
+    def _range(self, i: int) -> tuple[int, int]:
+        if self._whole:
+            return 0, len(self._x)
         first = i * self._tiled.tile_batch
-        return self._places[first : first + self._tiled.tile_batch]
+        return first, min(first + self._tiled.tile_batch, len(self._places))
 
 
 def _blended(

@@ -89,17 +89,23 @@ class FIRE(Spectral):
     def starts(self, allocation: Sequence[int]) -> tuple[int, ...]:
         """Levels even in log σ, from where the run begins, not below the noise of what is partly measured."""
         noisiest = float(self._nu.max())
-        everything = not bool(self._null.any())
-        noisy = self._nu[~self.exact] if not bool(self.exact.all()) else self._nu
-        alike = everything and float(noisy.min()) == noisiest > 0
-        sigma = noisiest if alike else max(self._lost(), noisiest)
+        sigma = noisiest if self._alike else max(self._lost(), noisiest)
         k = max(int(self.schedule.level(torch.tensor(sigma)).round()), allocation[0] if allocation else 1)
-        k = min(k, self.schedule.K)
-        first = self.schedule.sigma(k)
-        lowest = first if alike else max(first * FALL, noisiest)
-        n = len(allocation)
-        levels = self.schedule.between(k, first ** (1 / n) * lowest ** (1 - 1 / n), allocation)
+        return self.onward((min(k, self.schedule.K),), allocation)
+
+    def onward(self, begun: Sequence[int], allocation: Sequence[int]) -> tuple[int, ...]:
+        """Levels even in log σ, from where the run stands towards where :meth:`starts` would have ended."""
+        first, here = self.schedule.sigma(begun[0]), self.schedule.sigma(begun[-1])
+        lowest = first if self._alike else max(first * FALL, float(self._nu.max()))
+        n, lowest = len(allocation), min(lowest, here)
+        levels = self.schedule.between(begun[-1], here ** (1 / n) * lowest ** (1 - 1 / n), allocation)
         return (*levels, 0)
+
+    @property
+    def _alike(self) -> bool:
+        """Whether everything is measured, and equally noisy."""
+        noisy = self._nu[~self.exact] if not bool(self.exact.all()) else self._nu
+        return not bool(self._null.any()) and float(noisy.min()) == float(self._nu.max()) > 0
 
     def _lost(self) -> float:
         """σ at which what is not measured is lost in noise."""
@@ -174,6 +180,10 @@ class FIRE(Spectral):
         toward, fresh = self.look_up(toward, free)
         z = (z0 + toward * (self.ybar - z0)).addcmul_(fresh, noise.normal(z0.shape))
         return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k_next))
+
+    def again(self, x0: Tensor, k: int, noise: NoiseSource) -> Tensor:
+        """As :meth:`restart`, which does not ask where the run before began."""
+        return self.restart(x0, x0, self.schedule.K, k, noise)
 
     def _from_measurement(self, k: int, k_next: int) -> tuple[Tensor, Tensor]:
         """How far towards ȳ, and how much noise: where ν ≤ σ', and where σ' < ν ≤ σ; 0 elsewhere."""
