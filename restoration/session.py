@@ -26,7 +26,7 @@ from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration
 from restoration.tasks import Problem, Task, fit_to, pose
-from solvers import Prior
+from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
 """Called with every event; returning True stops the run."""
@@ -115,7 +115,11 @@ class Session:
             if self.state is None:
                 raise
             raise ValueError(f"{self._state_name}: {error}") from None
-        watch(self._restored(restoration))
+        watch(self.restored(restoration))
+
+    def posterior(self) -> Spectral:
+        """The sampler of this picture's samples, as one batch."""
+        return self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
 
     def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
         """The state with the recipe's allocation, and what that changes in it."""
@@ -134,7 +138,7 @@ class Session:
     def _watched(self, preview: Preview, watch: Watch) -> bool:
         stop = bool(watch(self._advanced(preview)))
         if preview.complete:
-            stop = bool(watch(self._previewed(preview))) or stop
+            stop = bool(watch(self.previewed(preview))) or stop
         return stop
 
     def _advanced(self, preview: Preview) -> Advanced:
@@ -144,7 +148,8 @@ class Session:
         wait = None if coming is None else (coming - spent) * pace
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
-    def _previewed(self, preview: Preview) -> Previewed:
+    def previewed(self, preview: Preview) -> Previewed:
+        """What a preview of this picture's measurement is to be shown and stored as."""
         mean = self.problem.finished(preview.image).mean(dim=0)
         return Previewed(
             input=self.name,
@@ -158,7 +163,8 @@ class Session:
             expected_change=preview.expected_change,
         )
 
-    def _restored(self, done: Restoration) -> Restored:
+    def restored(self, done: Restoration) -> Restored:
+        """What the end of a run of this picture's measurement is to be stored as."""
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         outputs = _outputs(self.given, self.problem.finished(done.image), done.seeds, record)
