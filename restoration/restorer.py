@@ -219,7 +219,7 @@ class Restorer:
         while stopped_by is None:
             if supersedes(newest, best):
                 best = newest
-            if watch is not None and watch(_given_away(newest)) and newest.nfe < newest.total_nfe:
+            if watch is not None and watch(given_away(newest)) and newest.nfe < newest.total_nfe:
                 previews.close()
                 stopped_by = StoppedBy.INTERRUPT
                 break
@@ -285,7 +285,7 @@ def expected_change(change: Change | None, run: NestedState, nfe: int, complete:
     return change.at(nfe, run.total_nfe, first, complete)
 
 
-def _given_away(preview: Preview) -> Preview:
+def given_away(preview: Preview) -> Preview:
     """For a watcher, who may write into the picture: the result is another one."""
     return replace(preview, image=preview.image.clone())
 

@@ -23,18 +23,16 @@ from torch import Tensor
 from degradations.arguments import whole
 from nested.effort import Effort
 from restoration.restorer import StoppedBy, synchronise
-from restoration.service import planning
 from restoration.service.measuring import measured, runs_out_of_memory
 from restoration.service.planning import Demand, Policy, Speed
 from restoration.service.running import Running
+from restoration.service.scheduler import Scheduler
 from restoration.service.stats import Counters, Stats
 from restoration.service.ticket import Ticket
 from restoration.service.work import ClosedError, OverloadedError, Plan, Planned, Watch, Work
 from solvers import Prior, Question
 
 Batch = int | Literal["auto"]
-AHEAD = 1.2
-"""A run ends where its deadline comes within so many times what the next call takes."""
 
 
 class Engine:
@@ -45,7 +43,7 @@ class Engine:
         batch: pieces (images of the prior's size) in a call at most; "auto" measures which number pays.
         clock: seconds that never go back; deadlines are told by it.
         policy: what it aims at.
-        speed: of a call by its pieces; None measures it at the start.
+        speed: of a call by its pieces; None measures it, which takes a second or two.
 
     Raises:
         ValueError: a batch below 1.
@@ -63,17 +61,14 @@ class Engine:
         self.prior, self.policy = prior, policy or Policy()
         if batch != "auto":
             whole("batch", batch, 1)
-        self._asked_batch, self._speed, self._clock = batch, speed, clock
-        self.batch = 1 if batch == "auto" else batch
-        if speed is not None and batch == "auto":
-            self.batch = speed.best()
+        self._clock = clock
+        known = speed or measured(prior, None if batch == "auto" else batch)
+        self._scheduler = Scheduler(known.best() if batch == "auto" else batch, self.policy, known)
         self._lock = threading.Condition()
         self._runs: dict[int, Running] = {}
         self._joining: list[Running] = []
         self._next_id = 1
         self._counters = Counters()
-        self._credit = 0.0
-        self._coming = 0.0  # pieces a second that runs yet to come were promised of late
         self._thread: threading.Thread | None = None
         self._closed: ClosedError | None = None
         self._drained = -math.inf  # when what is left is given up, once it is closed
@@ -81,7 +76,7 @@ class Engine:
     # life
 
     def start(self) -> Self:
-        """Measure the network, and let the thread begin to answer.
+        """Let the thread begin to answer.
 
         Raises:
             ClosedError: it was closed before.
@@ -89,18 +84,9 @@ class Engine:
         if self._closed is not None:
             raise self._closed
         if self._thread is None:
-            self.measure()
             self._thread = threading.Thread(target=self._work, name=f"engine {self.prior.name}", daemon=True)
             self._thread.start()
         return self
-
-    def measure(self) -> Speed:
-        """How long calls take, measured unless it is known; no run may be there."""
-        if self._speed is None:
-            self._speed = measured(self.prior, None if self._asked_batch == "auto" else self.batch)
-            if self._asked_batch == "auto":
-                self.batch = self._speed.best()
-        return self._speed
 
     def close(self, drain: float = 0.0) -> None:
         """Take in no more, and wait for the end.
@@ -143,7 +129,6 @@ class Engine:
             ClosedError: the engine does no more work.
             TypeError, ValueError: work that does not fit the prior; another run's state.
         """
-        self.measure()
         running = self._running(work, watch)
         with self._lock:
             self._refuse_closed()
@@ -158,21 +143,31 @@ class Engine:
         Raises:
             OverloadedError, ClosedError, TypeError, ValueError: as :meth:`submit`.
         """
-        self.measure()
         running = self._running(work, None)
         with self._lock:
             self._refuse_closed()
-            self._may_join(running)
-            return self._planned(running, self._demands(self._clock()))
+            now = self._clock()
+            others, own = self._demands(now), running.demand(now)
+            self._scheduler.refuse(own, others)
+            return self._scheduler.plan(running, [*others, own], now)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes in runs: it was not closed, and did not break."""
+        return self._closed is None
+
+    @property
+    def batch(self) -> int:
+        """Pieces of a call at most."""
+        return self._scheduler.batch
 
     @property
     def stats(self) -> Stats:
         """What it has done so far."""
-        speed = self.measure()
         with self._lock:
             runs = [*self._runs.values(), *self._joining]
             unseen = sum(run.run.x0 is None for run in runs)
-            return self._counters.snapshot(len(runs), unseen, self.batch, speed)
+            return self._counters.snapshot(len(runs), unseen, self.batch, self._scheduler.speed)
 
     # what tickets ask of it, from any thread
 
@@ -190,8 +185,9 @@ class Engine:
     def plan_of(self, running: Running) -> Plan:
         """What can be expected of a run, as things stand."""
         with self._lock:
-            demands = [d for d in self._demands(self._clock()) if d.id != running.id]
-            return self._planned(running, demands)
+            now = self._clock()
+            others = [d for d in self._demands(now) if d.id != running.id]
+            return self._scheduler.plan(running, [*others, running.demand(now)], now)
 
     def more(self, running: Running, effort: Effort | None, deadline: float | None) -> None:
         """Let a run go on; see :meth:`Ticket.more`."""
@@ -222,22 +218,33 @@ class Engine:
         self._welcome()
         for running in list(self._runs.values()):
             self._grant(running)
-            self._end_if_due(running, began)
+        for running, why in self._scheduler.due(list(self._runs.values()), began):
+            self._leave(running, why)
         chosen = self._chosen(began)
         if not chosen:
             return bool(self._runs)
+        called = self._clock()
         answers, pieces = self._call(chosen), sum(count for _, count in chosen)
-        now = self._clock()
-        self._counters.network_s += now - began
+        self._counters.network_s += self._clock() - called
         for (running, count), x0 in zip(chosen, answers, strict=True):
             self._take(running, count, x0)
-        now = self._clock()
-        assert self._speed is not None
-        self._speed = self._speed.followed(pieces, now - began)
+        took = self._clock() - began
+        self._scheduler.called(pieces, took)
         self._counters.calls += 1
         self._counters.pieces += pieces
-        self._counters.busy_s += now - began
+        self._counters.busy_s += took
         return True
+
+    def _chosen(self, now: float) -> list[tuple[Running, int]]:
+        """Runs, and how many pieces of each, for the next call."""
+        if not self._runs:
+            return []
+        round = self._scheduler.round(list(self._runs.values()), now)
+        for running, error in round.failed:
+            self._leave(running, error)
+        for running, plan in round.plans:
+            self._tell(running, plan)
+        return [(running, count) for running, count in round.chosen if running.id in self._runs]
 
     def _call(self, chosen: Sequence[tuple[Running, int]]) -> list[Tensor | Exception]:
         """x̂₀ of every run's pieces, or why there is none. An error is tried for run by run: it is one's own."""
@@ -249,8 +256,8 @@ class Engine:
             synchronise(x0.device)
             return list(torch.split(x0, [len(part.x) for part in parts]))
         except Exception as error:
-            if runs_out_of_memory(error) and self.batch > 1:
-                self.batch = max(self.batch // 2, 1)
+            if runs_out_of_memory(error):
+                self._scheduler.batch = max(self.batch // 2, 1)
             if len(parts) == 1:
                 return [error]
         return [self._call([one])[0] for one in chosen]
@@ -265,6 +272,7 @@ class Engine:
             seen = running.first_preview is not None
             running.advance(self._clock())
             self._counters.nfe += 1
+            self._scheduler.changed |= running.run.inner is None
             if not seen and running.first_preview is not None:
                 self._counters.first_preview_s.append(running.first_preview - running.submitted)
         except Exception as error:
@@ -272,70 +280,6 @@ class Engine:
             return
         if running.ended:
             self._leave(running, running.ended)
-
-    # planning
-
-    def _chosen(self, now: float) -> list[tuple[Running, int]]:
-        """Runs, and how many pieces of each, for the next call."""
-        if not self._runs:
-            return []
-        speed, policy = self.measure(), self.policy
-        demands = {id: running.demand(now) for id, running in self._runs.items()}
-        given = planning.shares(list(demands.values()), speed, self.batch, policy, self._coming)
-        for running in list(self._runs.values()):
-            if running.at_boundary and running.run.spent:
-                running.settle(given.get(running.id, demands[running.id].more))
-                if running.ended:
-                    self._leave(running, running.ended)
-        waiting = []
-        for running in list(self._runs.values()):
-            try:
-                waiting.append(running.waiting())
-            except Exception as error:  # its sampler's own
-                self._leave(running, error)
-        taken = planning.picked(waiting, self.batch, self._credit)
-        chosen = [(self._runs[id], count) for id, count in taken]
-        size = sum(count for _, count in chosen)
-        open_ended = [running.deadline == math.inf for running, _ in chosen]
-        theirs = sum(count for (_, count), is_open in zip(chosen, open_ended, strict=True) if is_open)
-        waits = any(w.deadline == math.inf for w in waiting)
-        self._credit = planning.owed(self._credit, policy.floor, size, theirs, waits)
-        for running, _ in chosen:
-            if running.at_boundary and not running.run.spent:
-                own = demands[running.id]
-                share, all_of_them = given.get(own.id, own.more), list(demands.values())
-                first = planning.first_inner(own, share, all_of_them, speed, self.batch, policy)
-                running.settle_first(first, share)
-                demands[running.id] = running.demand(now)
-        return chosen
-
-    def _end_if_due(self, running: Running, now: float) -> None:
-        """End a run that is asked to, or whose deadline is too near for anything more."""
-        why: StoppedBy | Exception | None = running.ending or running.ended
-        if why is None and running.deadline < math.inf and running.best_is_there:
-            speed, left = self.measure(), running.deadline - now
-            size = min(sum(other.per_evaluation for other in self._runs.values()), self.batch)
-            needed = 1 if running.run.x0 is None else running.inner_left
-            alone = planning.alone(needed, running.per_evaluation, speed, self.batch)
-            if left < max(alone, AHEAD * speed.seconds(size)):
-                why = StoppedBy.DEADLINE
-        if why is not None:
-            self._leave(running, why)
-
-    def _planned(self, running: Running, others: Sequence[Demand]) -> Plan:
-        """What can be expected of a run beside others."""
-        speed, now = self.measure(), self._clock()
-        own = running.demand(now)
-        demands = [*others, own]
-        total = sum(d.pieces for d in demands)
-        takes = max(total / self.batch, 1.0) * speed.seconds(min(total, self.batch))
-        first = planning.promised_by(demands, speed, self.batch, self.policy.floor).get(own.id, own.first * takes)
-        share = planning.shares(demands, speed, self.batch, self.policy, self._coming).get(own.id, own.more)
-        steps = running.expected(share)
-        left = sum(steps) - running.run.spent - own.first
-        end = min(first + left * takes, own.deadline)
-        deadline = None if own.deadline == math.inf else own.deadline
-        return Plan(steps, running.run.spent, first if own.first else 0.0, end, deadline)
 
     # coming and going
 
@@ -351,30 +295,10 @@ class Engine:
     def _demands(self, now: float) -> list[Demand]:
         return [running.demand(now) for running in (*self._runs.values(), *self._joining)]
 
-    def _may_join(self, running: Running) -> None:
-        now, speed = self._clock(), self.measure()
-        demands, own = self._demands(now), running.demand(now)
-        if len(demands) >= self.policy.most_runs:
-            soonest = min(d.pieces * (d.first + d.begun or 1) for d in demands)
-            raise OverloadedError(f"{len(demands)} runs are there already", soonest / speed.rate(self.batch))
-        if not own.first:
-            return  # it has a picture already
-        wait = planning.wait_for(own, demands, speed, self.batch, self.policy)
-        if wait == math.inf:
-            least = planning.alone(own.first, own.pieces, speed, self.batch) + speed.seconds(self.batch)
-            raise OverloadedError(
-                f"a deadline of {own.deadline:.2g} s is too short for this picture: the first usable result takes "
-                f"{least / self.policy.margin:.2g} s when nothing else is done",
-                None,
-            )
-        if wait > 0:
-            raise OverloadedError(
-                f"not even a first result can be had within {own.deadline:.2g} s now; in {wait:.2g} s it may", wait
-            )
-
     def _admit(self, running: Running) -> None:
+        now = self._clock()
         try:
-            self._may_join(running)
+            self._scheduler.admit(running.demand(now), self._demands(now), now)
         except OverloadedError:
             self._counters.refused += 1
             raise
@@ -388,11 +312,15 @@ class Engine:
         with self._lock:
             joined, self._joining = self._joining, []
             self._runs |= {running.id: running for running in joined}
+        self._scheduler.changed |= bool(joined)
         for running in joined:
-            try:
-                running.tell(Planned(self.plan_of(running)))
-            except Exception as error:
-                self._leave(running, error)
+            self._tell(running, self.plan_of(running))
+
+    def _tell(self, running: Running, plan: Plan) -> None:
+        try:
+            running.tell(Planned(plan))
+        except Exception as error:
+            self._leave(running, error)
 
     def _grant(self, running: Running) -> None:
         """Do what its ticket wishes."""
@@ -405,7 +333,9 @@ class Engine:
     def _leave(self, running: Running, why: StoppedBy | Exception) -> None:
         """Take a run out, and tell it its end."""
         with self._lock:
-            self._runs.pop(running.id, None)
+            if self._runs.pop(running.id, None) is None:
+                return
+        self._scheduler.changed = True
         running.end(why, self._clock())
         in_time = self._clock() <= running.deadline and running.run.x0 is not None
         with self._lock:

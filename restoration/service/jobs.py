@@ -33,6 +33,8 @@ from restoration.service.work import OverloadedError
 
 _log = logging.getLogger("restoration.service")
 REAPED_EVERY_S = 10.0
+LONG_S = 3600.0
+"""Seconds for which an accepted run waits for an engine after a restart."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +117,11 @@ class Jobs:
     def _continue(self, job: Job) -> None:
         """Submit again what was accepted, from its last state."""
         try:
-            opened = self._opened(job)
+            opened = self._opened(job, LONG_S)
             state = self._state_of(job, opened)
             planned = job.options.planned and job.deadline_left() is not None
             effort: Effort | None = None if state is None or planned else Fixed(state.allocation)
-            engine = self.pool.engine(self._prior_of(job))
+            engine = self.pool.engine(self._prior_of(job), LONG_S)
             try:
                 job.ticket = engine.submit(opened.work(job.seed, job.deadline_left(), state, effort), job.heard)
             except OverloadedError:  # it was promised: late is better than never
@@ -271,8 +273,8 @@ class Jobs:
         work = opened.work(job.seed, job.deadline_left())
         job.ticket = self.pool.engine(prior).submit(work, job.heard)
 
-    def _opened(self, job: Job) -> Opened:
-        prior = self.pool.prior(self._prior_of(job))
+    def _opened(self, job: Job, wait: float = 0.0) -> Opened:
+        prior = self.pool.prior(self._prior_of(job), wait)
         image, mask = self._files(job)
         opened = open_picture(job.options, image, mask, job.name, prior, self.limits.one, job.seed)
         job.opened, job.pixels = opened, opened.pixels

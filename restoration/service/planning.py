@@ -315,6 +315,34 @@ def _fill(taken: dict[int, int], order: Iterable[Waiting], room: int) -> int:
     return before - room
 
 
+def call_size(tight: Iterable[tuple[int, int, float]], batch: int, speed: Speed, share: float = 0.8) -> int:
+    """Pieces of the next call at most: fewer than usual where a promise would else be late, and that costs little.
+
+    Args:
+        tight: of runs with a promise, evaluations left of it, pieces of one, and seconds to the deadline.
+        batch: the usual number.
+        speed: of a call.
+        share: of the usual rate that must be kept.
+    """
+    sizes = [n for n in range(batch, 0, -1) if speed.rate(n) >= share * speed.rate(batch)]
+    for evaluations, pieces, seconds in tight:
+        fits = (n for n in sizes if evaluations * math.ceil(pieces / n) * speed.seconds(n) <= seconds)
+        best = next(fits, batch)  # one that is late whatever is done slows nobody
+        sizes = [n for n in sizes if n <= best] or sizes
+    return sizes[0]
+
+
+def expected_to_come(rate: float, seconds: float, pieces: float, span: float) -> float:
+    """Pieces a second that newcomers are expected to be promised: a mean over about ``span`` seconds.
+
+    Args:
+        rate: as it was expected before.
+        seconds: that have passed since.
+        pieces: that one was promised now.
+    """
+    return rate * math.exp(-seconds / span) + pieces / span
+
+
 def owed(credit: float, floor: float, size: int, given: int, waits: bool) -> float:
     """The credit of runs without a deadline after a call.
 
@@ -326,11 +354,6 @@ def owed(credit: float, floor: float, size: int, given: int, waits: bool) -> flo
         waits: whether any of them waits; else nothing is owed.
     """
     return min(max(credit + floor * size - given, 0.0), float(size)) if waits else 0.0
-
-
-def hopeless(evaluations: int, pieces: int, seconds: float, speed: Speed, batch: int) -> bool:
-    """Whether an inner run with so many evaluations left cannot end in that time even if it were alone."""
-    return alone(evaluations, pieces, speed, batch) > seconds
 
 
 def _by_deadline(d: Demand) -> tuple[float, int]:

@@ -1,27 +1,27 @@
-"""The engines of the priors that an operator allows: made when asked for, the one used least lately let go."""
+"""The priors that an operator allows, by the names that clients know them by, and their engines."""
 
 from __future__ import annotations
 
-import math
-import threading
-from collections import OrderedDict
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
 from restoration.priors.library.catalogue import KNOWN
 from restoration.service.engine import Engine
+from restoration.service.engines import Engines
 from restoration.service.stats import Stats
+from restoration.service.work import OverloadedError
 
 
 class Pool:
-    """Engines by the names that clients know their priors by. Every method may be called from any thread.
+    """Engines of the priors that are allowed. Every method may be called from any thread.
 
     Args:
         priors: what ``load_prior`` takes; a file or folder is known by its own name, not by its path.
         device, precision: of all of them, as ``load_prior`` takes them.
         batch: images in a call of the network at most; None measures which number pays.
-        most: engines at once; more where all of them have work.
+        most: engines at once at most.
 
     Raises:
         ValueError: none, or two of the same name.
@@ -40,44 +40,35 @@ class Pool:
         if not self._sources or len(self._sources) != len(priors):
             raise ValueError(f"priors must be some, with names of their own: got {', '.join(map(str, priors))}")
         self.names = tuple(self._sources)
-        self._device, self._precision, self._batch, self._most = device, precision, batch, most
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
-        self._priors: dict[str, DiffusionPrior] = {}
+        self._device, self._precision = device, precision
         self._shapes: dict[str, tuple[int, int, int]] = {}
-        self._loading, self._lock = threading.Lock(), threading.Lock()
+        self._engines = Engines(self._load, most=most, batch="auto" if batch is None else batch)
 
-    def engine(self, name: str) -> Engine:
+    def engine(self, name: str, wait: float = 0.0) -> Engine:
         """The engine of a prior, started; the first time this takes seconds.
+
+        Args:
+            name: one of ``names``.
+            wait: seconds for which to wait where all the others are at work.
 
         Raises:
             PriorError, ValueError, OSError: it cannot be loaded.
-            KeyError: it is none of these.
+            OverloadedError: all the others are at work.
         """
-        with self._loading:
-            with self._lock:
-                found = self._engines.get(name)
-                if found is not None:
-                    self._engines.move_to_end(name)
-                    return found
-            prior = load_prior(self._sources[name], self._device, self._precision)
-            engine = Engine(prior, batch="auto" if self._batch is None else self._batch).start()
-            with self._lock:
-                self._engines[name], self._priors[name] = engine, prior
-                self._shapes[name] = prior.image_shape
-                idle = [one for one, other in self._engines.items() if one != name and not other.stats.runs]
-                gone = [self._engines.pop(one) for one in idle[: max(len(self._engines) - self._most, 0)]]
-                self._priors = {one: prior for one, prior in self._priors.items() if one in self._engines}
-            for old in gone:
-                old.close(drain=math.inf)
-            return engine
-
-    def prior(self, name: str) -> DiffusionPrior:
-        """What the engine of a name restores with; as :meth:`engine`."""
+        end = time.monotonic() + wait
         while True:
-            self.engine(name)
-            with self._lock:
-                if name in self._priors:
-                    return self._priors[name]
+            try:
+                return self._engines.engine(name)
+            except OverloadedError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.2)
+
+    def prior(self, name: str, wait: float = 0.0) -> DiffusionPrior:
+        """What the engine of a name restores with; as :meth:`engine`."""
+        prior = self.engine(name, wait).prior
+        assert isinstance(prior, DiffusionPrior)  # as it was loaded
+        return prior
 
     def shape(self, name: str) -> tuple[int, int, int] | None:
         """(C, H, W) of a prior's images; None where it has not been loaded yet."""
@@ -85,23 +76,21 @@ class Pool:
 
     def loaded(self, name: str) -> bool:
         """Whether a prior's engine is there now."""
-        with self._lock:
-            return name in self._engines
+        return name in self._engines.running
 
     def stats(self) -> Iterator[tuple[str, Stats]]:
         """What every engine has counted."""
-        with self._lock:
-            engines = list(self._engines.items())
-        for name, engine in engines:
+        for name, engine in self._engines.running.items():
             yield name, engine.stats
 
     def close(self) -> None:
         """End all engines; what they have not finished is lost here, but for its state."""
-        with self._lock:
-            engines = list(self._engines.values())
-            self._engines.clear()
-        for engine in engines:
-            engine.close()
+        self._engines.close()
+
+    def _load(self, name: str) -> DiffusionPrior:
+        prior = load_prior(self._sources[name], self._device, self._precision)
+        self._shapes[name] = prior.image_shape
+        return prior
 
 
 def known_as(source: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nested import Budget, Effort, Estimate, NestedDiffusion, NestedState
 from restoration.priors.tiled import TiledPrior, Windows, prior_for
-from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, expected_change
+from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, expected_change, given_away
 from restoration.service.planning import Demand, Policy, Waiting, split
 from restoration.service.work import Ended, Event, Improved, Lost, Watch, Work
 from solvers import NoiseSource, Prior, Question
@@ -59,7 +59,7 @@ class Running:
         self.windows: Windows | None = None
         self.answered = 0  # pieces of the question asked now
         self.spare = False  # what it asks for now is not part of the plan
-        self._first_is_settled = self.run.spent > 0
+        self.settled_for = -1 if self.run.inner is None else self.run.outer_step  # outer step of chosen length
         self.estimate: tuple[Estimate, float] | None = None
         self._best: Preview | None = None
         self.first_preview: float | None = None  # when it was there
@@ -89,22 +89,22 @@ class Running:
         return self.run.inner is None and not self.answered and not self.run.finished
 
     @property
-    def inner_left(self) -> int:
-        """Evaluations left of the inner run, at least; of one that is about to begin, all of the shortest."""
-        if self.run.inner is None:
-            return self.policy.least if self.planned else self.run.allocation[self.run.outer_step]
-        return self.run.allocation[self.run.outer_step] - self.run.inner_step
+    def left(self) -> int:
+        """Evaluations left of the inner run; of one whose length can still be chosen, of the shortest."""
+        run = self.run
+        if run.finished:
+            return 0
+        if self.planned and self.settled_for != run.outer_step:
+            return self.policy.least
+        return run.allocation[run.outer_step] - run.inner_step
 
     def demand(self, now: float) -> Demand:
         """What it still wants, for a plan."""
-        run, begun, first = self.run, 0, 0
-        if not run.outer_step:
-            settled = self._first_is_settled or not self.planned
-            first = run.allocation[0] - run.inner_step if settled else self.policy.least
-        elif run.inner is not None:
-            begun = self.inner_left
-        left = self.policy.most - run.spent if self.planned else run.total_nfe - run.spent
-        more = max(left - first - begun, 0)
+        run, left = self.run, self.left
+        first = 0 if run.outer_step else left
+        begun = left if run.outer_step and run.inner is not None else 0
+        to_come = self.policy.most - run.spent if self.planned else run.total_nfe - run.spent
+        more = max(to_come - first - begun, 0)
         return Demand(self.id, self.per_evaluation, self.deadline - now, first, begun, more)
 
     def waiting(self) -> Waiting:
@@ -119,21 +119,26 @@ class Running:
             arrived=self.id,
         )
 
-    def settle_first(self, first: int, share: int) -> None:
-        """Choose how long the first inner run is, and what is likely to follow; of a planned run."""
-        if self.planned:
-            self._allocate(
-                (first, *self._open(split(self.policy.least + share - first, first, self.policy), first))
-            )
-            self._first_is_settled = True
+    def settle(self, share: int, first: int | None = None) -> bool:
+        """Choose how long the inner run is that is about to begin; whether that changes the allocation.
 
-    def settle(self, share: int) -> None:
-        """Choose how long the next inner run is, of a planned run with so many evaluations to be had."""
-        if self.planned:
-            run = self.run
-            rest = split(share, run.spent, self.policy)
-            self.spare = not rest
-            self._allocate((*run.allocation[: run.outer_step], *self._open(rest, run.spent)))
+        Args:
+            share: evaluations that it can have.
+            first: of the first inner run, which is had in any case.
+        """
+        run = self.run
+        rest = split(share, run.spent, self.policy)
+        if first is not None:
+            rest = (first, *split(share - first, first, self.policy))
+        self.spare, self.settled_for = not rest, run.outer_step
+        left_over = self.policy.most - run.spent - sum(rest)
+        if left_over >= self.policy.least:  # not finished by then: there may be time to spare
+            rest = (*rest, self.policy.least)
+        steps = (*run.allocation[: run.outer_step], *rest)
+        if steps == run.allocation:
+            return False
+        self.run, self.windows = self.nested.reallocated(run, steps), None
+        return True
 
     def expected(self, share: int) -> tuple[int, ...]:
         """The allocation that it is likely to have, with so many evaluations beyond those promised and begun."""
@@ -144,16 +149,6 @@ class Running:
             return split(self.policy.least + share, 0, self.policy)
         begun = run.allocation[: run.outer_step + (run.inner is not None)]
         return (*begun, *split(share, sum(begun), self.policy))
-
-    def _open(self, rest: tuple[int, ...], spent: int) -> tuple[int, ...]:
-        """With another step while there may be more: a run that has finished does not use spare time."""
-        more = self.policy.most - spent - sum(rest) >= self.policy.least
-        return (*rest, self.policy.least) if more else rest
-
-    def _allocate(self, steps: tuple[int, ...]) -> None:
-        if steps != self.run.allocation:
-            self.run = self.nested.reallocated(self.run, steps)
-            self.windows = None  # what it asks first may depend on it
 
     def _asked(self) -> Windows:
         """The pieces of its question."""
@@ -192,7 +187,7 @@ class Running:
             self.estimate = None
             if self.first_preview is None:
                 self.first_preview = now
-            self.tell(Improved(self._best))
+            self.tell(Improved(given_away(self._best)))
             return
         self.estimate = estimate, elapsed
         if self.work.every:

@@ -1,122 +1,82 @@
-"""A server with a network that answers in a millisecond, and pictures for it."""
+"""A small prior known in closed form, a clock that only the network moves, and measurements of many kinds."""
 
 from __future__ import annotations
 
-import io
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+import random
+from collections.abc import Callable
 
-import numpy as np
 import pytest
-from PIL import Image
+import torch
+from torch import Tensor
 
-pytest.importorskip("fastapi", reason="the extra serve is not installed")
+from degradations import Colorization, Denoising, Inpainting, Measurement, SuperResolution, simulate
+from restoration.priors import GaussianPrior
+from solvers import NoiseSource
 
-from starlette.testclient import TestClient
-
-from benchmarks.studies.fuzz_corpus import tiny_prior
-from restoration.priors.formats.convert import save_folder
-from restoration.service.app import create_app
-from restoration.service.jobs import Jobs, Limits
-from restoration.service.pool import Pool
-from restoration.service.security import Access
-from restoration.service.store import Store
-from restoration.service.uploads import Decoder
-
-Serve = Callable[..., Any]
+SIDE = 8
 
 
-@pytest.fixture(scope="session")
-def prior_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16 × 16 colour pictures that has learned nothing."""
-    folder = tmp_path_factory.mktemp("priors") / "tiny"
-    save_folder(tiny_prior(), folder)
-    return folder
+def gaussian() -> GaussianPrior:
+    """Images of 3 × 8 × 8 whose neighbours are alike."""
+    at = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij"), dim=-1).reshape(-1, 2)
+    near = torch.exp(-torch.cdist(at.double(), at.double()) / 3)
+    colour = torch.full((3, 3), 0.8, dtype=torch.float64) + 0.2 * torch.eye(3, dtype=torch.float64)
+    return GaussianPrior(torch.zeros(3, SIDE, SIDE), 0.2 * torch.kron(colour, near))
 
 
-@pytest.fixture(scope="session")
-def decoder() -> Iterator[Decoder]:
-    """The process that looks at pictures first; it takes seconds to start."""
-    decoder = Decoder()
-    yield decoder
-    decoder.close()
+class Clock:
+    """Stands still but for what is added to it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-@pytest.fixture(scope="module")
-def serve(prior_folder: Path, decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> Serve:
-    """Starts a server, as a context that gives a client; more servers on the same store one after another."""
+class Timed:
+    """A prior whose calls take time on a clock: ``call`` seconds and ``piece`` more for every image in it."""
 
-    @contextmanager
-    def started(
-        limits: Limits | None = None, access: Access | None = None, store: Path | None = None, most: int = 1 << 30
-    ) -> Iterator[TestClient]:
-        place = Store(store or tmp_path_factory.mktemp("served") / "store", most)
-        jobs = Jobs(place, Pool([str(prior_folder)], batch=8), limits or Limits(), decoder)
-        client = TestClient(
-            create_app(jobs, access or Access()), base_url="http://localhost", raise_server_exceptions=False
-        )
-        with client:
-            client.jobs = jobs  # type: ignore[attr-defined]
-            end = time.monotonic() + 60
-            while client.get("/readyz").status_code != 200:
-                assert time.monotonic() < end
-                time.sleep(0.02)
-            yield client
+    def __init__(self, clock: Clock, call: float = 0.0, piece: float = 1.0) -> None:
+        self.inner, self.clock, self.call, self.piece = gaussian(), clock, call, piece
+        self.schedule, self.image_shape = self.inner.schedule, self.inner.image_shape
+        self.device, self.name = self.inner.device, "timed"
+        self.sizes: list[int] = []
+        self.before: Callable[[Tensor], None] = lambda x: None
 
-    return started
+    def fingerprint(self) -> str:
+        return self.inner.fingerprint()
 
+    def rmse(self, k: int) -> float:
+        return self.inner.rmse(k)
 
-@pytest.fixture(scope="module")
-def client(serve: Serve) -> Iterator[TestClient]:
-    """Of a server with everything as it is by default."""
-    with serve() as client:
-        yield client
+    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
+        self.before(x_k)
+        self.sizes.append(len(x_k))
+        self.clock.now += self.call + self.piece * len(x_k)
+        return self.inner.denoise(x_k, k)
 
 
-def picture(side: int = 16, seed: int = 0, channels: int = 3) -> bytes:
-    """A PNG of noise."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, channels), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(buffer, "PNG")
-    return buffer.getvalue()
+def measurement(seed: int, side: tuple[int, int] | None = None, kind: str | None = None) -> Measurement:
+    """Of a random picture, task, size and noise."""
+    draw = random.Random(seed)
+    height, width = side or (draw.choice([8, 8, 12, 16]), draw.choice([8, 8, 10, 20]))
+    noise = NoiseSource([seed])
+    x = (0.5 + 0.2 * noise.normal((1, 3, height, width))).clamp(0, 1)
+    mask = torch.rand(height, width, generator=torch.Generator().manual_seed(seed)) < 0.5
+    mask[0, 0] = True
+    shape = (3, height, width)
+    operators = {
+        "denoise": lambda: Denoising(shape),
+        "sr": lambda: SuperResolution(shape, 2),
+        "inpaint": lambda: Inpainting(shape, mask),
+        "colorize": lambda: Colorization(shape),
+    }
+    operator = operators[kind or draw.choice(sorted(operators))]()
+    sigma = 0.1 if isinstance(operator, Denoising) else draw.choice([0.0, 0.05])
+    return simulate(x, operator, sigma, noise=noise)
 
 
-def ask(client: TestClient, image: bytes | None = None, mask: bytes | None = None, **options: Any) -> Any:
-    """The answer to a restoration that is asked for."""
-    files = {"image": ("a.png", picture() if image is None else image)}
-    if mask is not None:
-        files["mask"] = ("m.png", mask)
-    return client.post("/v1/restorations", files=files, data={"options": json.dumps(options)})
-
-
-def ended(client: TestClient, id: str, seconds: float = 60) -> dict[str, Any]:
-    """What is known of a restoration once it has ended."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        known: dict[str, Any] = client.get(f"/v1/restorations/{id}").json()
-        if known["state"] in ("done", "failed"):
-            return known
-        time.sleep(0.02)
-    raise AssertionError(f"{id} has not ended: {known}")
-
-
-def events_of(text: str) -> list[tuple[int | None, str, dict[str, Any]]]:
-    """(id, event, data) of server-sent events."""
-    found = []
-    for block in text.split("\n\n"):
-        said = dict(
-            line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":")
-        )
-        if "event" in said:
-            id = int(said["id"]) if "id" in said else None
-            found.append((id, said["event"], json.loads(said["data"])))
-    return found
-
-
-def pixels_of(content: bytes) -> np.ndarray:
-    """(H, W, C) of a picture file."""
-    return np.asarray(Image.open(io.BytesIO(content)))
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
