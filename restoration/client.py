@@ -1,11 +1,11 @@
 """A client of ``restore-serve``: submit a picture, watch it improve, stop when it is good enough.
 
-    with Client("http://localhost:8000") as client:
-        job = client.submit("face.png", task="sr4", deadline=5)
-        for preview in job.previews():
-            if preview.expected_change is not None and preview.expected_change < 0.01:
-                job.stop()
-        Path("out.png").write_bytes(job.image())
+with Client("http://localhost:8000") as client:
+    job = client.submit("face.png", task="sr4", deadline=5)
+    for preview in job.previews():
+        if preview.expected_change is not None and preview.expected_change < 0.01:
+            job.stop()
+    Path("out.png").write_bytes(job.image())
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Client:
         timeout: seconds for any answer but a stream.
     """
 
-    def __init__(self, url: str = "http://localhost:8000", token: str | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self, url: str = "http://localhost:8000", token: str | None = None, timeout: float = 60.0
+    ) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 

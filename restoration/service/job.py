@@ -393,9 +393,17 @@ class Job:
     # who waits
 
     def after(self, seq: int, seen: Told | None) -> list[Told]:
-        """The events after a number, the newest passing one last, unless it has been seen."""
+        """The events after a number, the newest passing one last, unless it has been seen.
+
+        A result that was gone on from is none any more.
+        """
         with self._lock:
-            found = [told for told in self.events if told.seq is not None and told.seq > seq]
+            newest = self.events[-1:]
+            found = [
+                told
+                for told in self.events
+                if told.seq is not None and told.seq > seq and (told.kind != "result" or told in newest)
+            ]
             live = self._live_told
             return [*found, live] if live is not None and live is not seen else found
 

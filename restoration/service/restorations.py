@@ -144,7 +144,8 @@ def router_of(jobs: Jobs) -> APIRouter:
         description="Events are queued, planned, preview, result and error; data is JSON. Previews with "
         '`"complete": false` have no id and are not repeated. The stream ends with result or error. The same '
         'address takes a WebSocket: texts {"id": …, "event": …, "data": …}.',
-        response_class=EventStream,
+        response_class=Response,
+        status_code=200,
         responses={
             200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             **refusals(404, 422),

@@ -80,7 +80,9 @@ class Store:
         self._lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._used_by_us = FileLock(folder / ".lock", timeout=0, thread_local=False)  # closed in another thread
+            self._used_by_us = FileLock(
+                folder / ".lock", timeout=0, thread_local=False
+            )  # closed in another thread
             self._used_by_us.acquire()
             self._facts = sqlite3.connect(folder / "facts.sqlite", check_same_thread=False, isolation_level=None)
             self._facts.execute("PRAGMA journal_mode=WAL")

@@ -79,7 +79,9 @@ def test_browser_is_kept_strict(client: TestClient) -> None:
 
 def test_page_names_no_other_host() -> None:
     page = Path(__file__).parents[3] / "restoration" / "service" / "page"
-    texts = [file.read_text(encoding="utf-8") for file in page.iterdir() if file.suffix in (".html", ".js", ".css")]
+    texts = [
+        file.read_text(encoding="utf-8") for file in page.iterdir() if file.suffix in (".html", ".js", ".css")
+    ]
     assert len(texts) >= 8
     assert not any("https://" in text or "//cdn" in text for text in texts)
 
@@ -153,6 +155,5 @@ def test_listening_beyond_this_machine_needs_a_token() -> None:
     command = [sys.executable, "-m", "restoration.commands.serve", "--host", "0.0.0.0"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert told.returncode == 2
-    assert told.stderr == (
-        "restore-serve: --host 0.0.0.0 can be reached from elsewhere: give --token-file, a file with a token a line\n"
-    )
+    assert told.stderr.count("\n") == 1
+    assert "--host 0.0.0.0 can be reached from elsewhere: give --token-file" in told.stderr
