@@ -1,8 +1,8 @@
 """Send damaged and hostile requests to the service, and see that none is its error.
 
 ``python -m benchmarks.studies.hostile_uploads`` sends 500 pictures and masks of the fuzz study's corpus, damaged
-as there, and exits 1 where an answer is a 5xx, is no problem in one sentence, tells a path of the server, takes more
-than 30 s, or where a sound picture cannot be restored afterwards. Every case is decided by the seed and its number.
+as there, and exits 1 where an answer is a 5xx, is no problem in one sentence, tells a path of the server, takes
+more than 30 s, or where a sound picture cannot be restored afterwards. Seed and number decide every case.
 """
 
 from __future__ import annotations

@@ -176,8 +176,8 @@ class Job:
             assert self.opened is not None
             ticket = self.ticket
             self.save_state(event.restoration.preview.state if ticket is None else ticket.state)
-            plan = event.restoration.preview.state.allocation
-            self._keep_result(self.opened.restored(event.restoration), list(plan))
+            steps = event.restoration.preview.state.allocation
+            self._keep_result(self.opened.restored(event.restoration), list(steps))
         else:
             self.fail(_said(event.error))
 

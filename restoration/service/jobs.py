@@ -320,7 +320,7 @@ class Jobs:
         Raises:
             ProblemError: 409 while it runs or where it failed, else as :meth:`accept`.
         """
-        if not job.over or job.id in self._open:
+        if not job.over:
             raise ProblemError(409, "it is still being restored; stop it first, or wait")
         if job.facts.state is State.FAILED:
             raise ProblemError(409, f"it failed: {job.facts.error}")
@@ -422,7 +422,8 @@ class Jobs:
         return self.store.path(job.id, "image"), mask if mask.exists() else None
 
     def _ended(self, job: Job) -> None:
-        self._open.pop(job.id, None)
+        if self._open.get(job.id) is job:  # else it is gone on with already
+            del self._open[job.id]
         if job.memory or not job.stored:
             self._seen[job.id] = job
         job.opened = job.ticket = None

@@ -56,7 +56,7 @@ export class Card {
     this.#lost();
     const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
     this.element.remove();
-    for (const address of this.shown.values()) URL.revokeObjectURL(address);
+    for (const address of this.shown.values()) if (address) URL.revokeObjectURL(address);
     (next?.querySelector("button") ?? document.getElementById("file")).focus();
   }
 
@@ -81,7 +81,7 @@ export class Card {
       this.parts.compare.classList.toggle("small", known.width < 200);
     }
     for (const one of known.pictures) if (!this.shown.has(one.name)) await this.#strip(one);
-    if (this.shown.has("degraded")) this.parts.before.src = this.shown.get("degraded");
+    if (this.shown.get("degraded")) this.parts.before.src = this.shown.get("degraded");
     this.#choose();
   }
 
@@ -138,7 +138,14 @@ export class Card {
 
   async #strip(one) {
     if (this.shown.has(one.name)) return;
-    const address = await picture(this.entry.id, one.name);
+    this.shown.set(one.name, null); // it is on its way: events and a reload may both ask for it
+    let address;
+    try {
+      address = await picture(this.entry.id, one.name);
+    } catch (error) {
+      this.shown.delete(one.name);
+      throw error;
+    }
     this.shown.set(one.name, address);
     if (one.name === "degraded") return;
     const button = document.createElement("button");
@@ -171,10 +178,10 @@ export class Card {
     for (const button of this.parts.strip.children) {
       button.setAttribute("aria-pressed", String(button.dataset.name === this.selected));
     }
-    if (name) {
+    if (this.shown.get(name)) {
       this.parts.after.src = this.shown.get(name);
       this.parts.after.alt = `${this.entry.name}, ${names[name] ?? `after ${Number(name) || name} evaluations`}`;
-    } else if (this.shown.has("degraded") && !this.parts.after.src) {
+    } else if (this.shown.get("degraded") && !this.parts.after.src) {
       this.parts.after.src = this.shown.get("degraded");
     }
   }
@@ -245,7 +252,7 @@ export class Card {
 }
 
 export function sentence(text) {
-  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  const whole = /^\S+:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1); // a file keeps its name
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ from PIL import Image
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from benchmarks.studies.fuzz_corpus import tiny_prior
@@ -75,6 +78,31 @@ def client(serve: Serve) -> Iterator[TestClient]:
     """Of a server with everything as it is by default."""
     with serve() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def listen(prior_folder: Path, decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """Starts a server that really listens, as a context that gives its address."""
+
+    @contextmanager
+    def started(access: Access | None = None) -> Iterator[str]:
+        store = Store(tmp_path_factory.mktemp("listening") / "store")
+        jobs = Jobs(store, Pool([str(prior_folder)], batch=8), Limits(), decoder)
+        app = create_app(jobs, access or Access())
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            server = uvicorn.Server(
+                uvicorn.Config(app, log_level="critical", ws="none", timeout_graceful_shutdown=2)
+            )
+            thread = threading.Thread(target=server.run, args=([listening],))
+            thread.start()
+            while not jobs.ready:
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            server.should_exit = True
+            thread.join()
+
+    return started
 
 
 def picture(side: int = 16, seed: int = 0, channels: int = 3) -> bytes:

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import io
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from PIL import Image
 
 from restoration.client import Client, ServiceError
-from restoration.service.app import create_app
-from restoration.service.jobs import Jobs, Limits
-from restoration.service.pool import Pool
-from restoration.service.security import Access
-from restoration.service.store import Store
-from restoration.service.uploads import Decoder
 
-from .conftest import picture
+from .conftest import Serve, picture
 
 
 @pytest.fixture(scope="module")
-def client(prior_folder: Path, decoder: Decoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    store = Store(tmp_path_factory.mktemp("client") / "store")
-    jobs = Jobs(store, Pool([str(prior_folder)], batch=8), Limits(), decoder)
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(create_app(jobs, Access()), log_level="warning", ws="none"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        with Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
-            while not jobs.ready:
-                time.sleep(0.02)
-            yield client
-        server.should_exit = True
-        thread.join()
+def client(listen: Serve) -> Iterator[Client]:
+    with listen() as address, Client(address) as client:
+        yield client
 
 
 def test_previews_improve_until_the_result(client: Client, tmp_path: Path) -> None:
