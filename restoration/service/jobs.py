@@ -91,22 +91,28 @@ class Jobs:
         self._background(self._reap())
 
     async def _go_on(self) -> None:
-        for id in self.store.unfinished():
-            stored = self.store.load(id)
-            if stored is None:
-                continue
-            try:
-                job = Job.from_stored(stored, self.store, self._desk, self._of_loop(), self._ended)
-            except (KeyError, ValueError, TypeError):
-                _log.exception("restoration %s cannot be read and is forgotten", id)
-                self.store.remove(id)
-                continue
-            self._open[id] = job
-            self._prepare(job)
-            await self._in_thread(self._continue, job)
-        with suppress(RestorationError, ValueError, OSError):  # told with the first picture
-            await self._in_thread(self._warm)
+        try:
+            for id in await self._in_thread(self.store.unfinished):
+                await self._take_up(id)
+            with suppress(RestorationError, ValueError, OSError):  # told with the first picture
+                await self._in_thread(self._warm)
+        except Exception:  # a store that fails costs what was in it, not the server
+            _log.exception("what was unfinished could not be taken up")
         self.ready = True
+
+    async def _take_up(self, id: str) -> None:
+        stored = self.store.load(id)
+        if stored is None:
+            return
+        try:
+            job = Job.from_stored(stored, self.store, self._desk, self._of_loop(), self._ended)
+        except (KeyError, ValueError, TypeError):
+            _log.exception("restoration %s cannot be read and is forgotten", id)
+            self.store.remove(id)
+            return
+        self._open[id] = job
+        self._prepare(job)
+        await self._in_thread(self._continue, job)
 
     def _warm(self) -> None:
         """What the first picture would have to wait for."""
@@ -295,6 +301,8 @@ class Jobs:
             if stored is not None:
                 job = Job.from_stored(stored, self.store, self._desk, self._of_loop(), self._ended)
                 self._prepare(job)
+        if job is not None and job.owner == owner and job.removed and self.draining:
+            raise ProblemError(503, "this server is about to stop; the next one goes on", {"Retry-After": "5"})
         if job is None or job.owner != owner or job.removed:
             raise ProblemError(404, "there is no such restoration, or its time is over (--keep)")
         return job

@@ -175,8 +175,8 @@ def _strict(send: Send, path: str) -> Send:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            if path.startswith(_GUARDED):
-                headers.setdefault("Cache-Control", "private, no-store")
+            caching = "private, no-store" if path.startswith(_GUARDED) else "no-cache"
+            headers.setdefault("Cache-Control", caching)
         await send(message)
 
     return strict
