@@ -108,7 +108,7 @@ class Session:
                 deadline=effort.deadline,
                 max_nfe=effort.max_nfe,
                 state=self.state,
-                watch=lambda preview: self._watched(preview, watch),
+                watch=lambda preview: self.watched(preview, watch),
                 stop=_Pace(self, watch, stop).asked,
             )
         except ValueError as error:
@@ -135,7 +135,8 @@ class Session:
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
         return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
 
-    def _watched(self, preview: Preview, watch: Watch) -> bool:
+    def watched(self, preview: Preview, watch: Watch) -> bool:
+        """Tell what one evaluation brought, whoever made it; whether the watcher wants to stop."""
         stop = bool(watch(self._advanced(preview)))
         if preview.complete:
             stop = bool(watch(self.previewed(preview))) or stop

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
-from restoration.commands import console
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
@@ -19,15 +20,16 @@ from restoration.commands.settings import (
     Settings,
     TaskSettings,
 )
+from restoration.commands.together import Prepare, Prepared, Tally, Together
 from restoration.errors import ImageError, OutputError
-from restoration.events import Event, Failed, LeftOut, Noted
+from restoration.events import Event, LeftOut, Noted
 from restoration.pictures import images, inputs, outputs
 from restoration.pictures.picture import Picture
 from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
 from restoration.restorer import check_limits
-from restoration.session import Session
+from restoration.session import Session, Watch
 from restoration.tasks import MASKED, Task, known_pixels, mask_of
 from solvers import FIRE, SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
@@ -48,33 +50,54 @@ def run(settings: Settings) -> int:
     found = inputs.expand(settings.inputs, output.recursive, own)
     deliveries = _deliveries(settings, task, found)
     recipe = _recipe(settings, task)
-    interrupt, failed = Interrupt(ANSWER), 0
+    interrupt = Interrupt(ANSWER)
     with Display(output.json) as display, interrupt.heard():
         for path, why in found.left_out:
             display.show(LeftOut(str(path), why))
-        for position, delivery in enumerate(deliveries):
-            if interrupt.asked:
-                display.warn(f"{len(deliveries) - position} inputs are left")
-                return INTERRUPTED
-            name = str(delivery.file)
-            try:
-                _restore(settings, recipe, delivery, display, interrupt)
-            except InterruptedError as error:  # before the first evaluation had ended
-                display.show(Failed(name, str(error)))
-                display.warn(f"restore: {name}: {error}")
-                return INTERRUPTED
-            except Exception as error:
-                message = console.mendable("restore", error)
-                if message is None:
-                    raise
-                display.show(Failed(name, message))
-                if not found.batch:
-                    raise
-                failed += 1
-                display.warn(f"restore: {message}" if name in message else f"restore: {name}: {message}")
-    if failed:
-        display.warn(f"restore: {failed} of {len(deliveries)} inputs failed")
-    return 1 if failed else 0
+        tally = Tally(display, found.batch)
+        prepare = partial(_session, settings, recipe, display=display)
+        together = len(deliveries) > 1 and settings.batch != 1 and settings.effort.deadline is None
+        if together:
+            everything = Together(recipe, deliveries, prepare, display, interrupt, tally)
+            left = everything.restore(settings.batch)
+        else:
+            left = _one_by_one(deliveries, prepare, display, interrupt, tally)
+        if interrupt.asked and left is not None:
+            if left:
+                display.warn(f"{left} inputs are left")
+            return INTERRUPTED
+    if tally.failed:
+        display.warn(f"restore: {tally.failed} of {len(deliveries)} inputs failed")
+    return 1 if tally.failed else 0
+
+
+def _one_by_one(
+    deliveries: Sequence[Delivery], prepare: Prepare, display: Display, interrupt: Interrupt, tally: Tally
+) -> int | None:
+    """Restore inputs one after another; None, or how many are left where it was interrupted before their end."""
+    for position, delivery in enumerate(deliveries):
+        if interrupt.asked:
+            return len(deliveries) - position
+        try:
+            prepared = prepare(delivery)
+            if prepared is None:
+                continue
+            with display.bar(delivery.file.name, sum(prepared.session.recipe.effort.steps)):
+                prepared.session.run(_watch(prepared, interrupt), lambda: interrupt.asked)
+        except InterruptedError as error:  # before the first evaluation had ended
+            tally.unfinished(delivery, error)
+            return 0
+        except Exception as error:
+            tally.lost(delivery, error)
+    return None
+
+
+def _watch(prepared: Prepared, interrupt: Interrupt) -> Watch:
+    def watch(event: Event) -> bool:
+        prepared.tell(event)
+        return interrupt.asked
+
+    return watch
 
 
 def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Delivery]:
@@ -140,10 +163,8 @@ def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings
         raise ValueError(str(error)) from None
 
 
-def _restore(
-    settings: Settings, recipe: Recipe, delivery: Delivery, display: Display, interrupt: Interrupt
-) -> None:
-    """Restore one input, unless its result is there already."""
+def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display: Display) -> Prepared | None:
+    """One input, ready to be restored; None where its result is there already."""
     output, file = settings.output, delivery.file
     name = str(file)
     sha256 = outputs.sha256(file)
@@ -158,7 +179,7 @@ def _restore(
         skipped = delivery.skipped(recipe.effort, recipe.identity(sha256, state), limits)
         if skipped is not None:
             display.show(skipped)
-            return
+            return None
     recipe, picture = opened(recipe, file, strip=output.strip)
     session = Session(recipe, name, picture, sha256, state, str(output.state))
     lost = losses(session.given, delivery.target.suffix)
@@ -167,14 +188,12 @@ def _restore(
     if session.reallocated is not None:
         display.warn(f"{file.name}: {session.reallocated}")
 
-    def watch(event: Event) -> bool:
+    def tell(event: Event) -> None:
         if stored is not None:
             stored.follow(event)
         display.show(delivery.deliver(event, display.warn))
-        return interrupt.asked
 
-    with display.bar(file.name, sum(recipe.effort.steps)):
-        session.run(watch, lambda: interrupt.asked)
+    return Prepared(session, tell)
 
 
 def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, Picture]:
@@ -254,6 +273,10 @@ def _load_prior(settings: PriorSettings) -> DiffusionPrior:
 
 def _check(settings: Settings, task: Task, batch: bool) -> None:
     effort, output = settings.effort, settings.output
+    if settings.batch is not None and settings.batch < 1:
+        raise ValueError(f"--batch must be at least 1, or auto: got {settings.batch}")
+    if settings.batch not in (None, 1) and effort.deadline is not None:
+        raise ValueError("--deadline is the time of one input: leave --batch away, whose inputs share the time")
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
     check_work(settings.task, effort, task)

@@ -91,6 +91,14 @@ def restore(
     tile_batch: Annotated[
         int, typer.Option(help="Tiles evaluated at once: less needs less memory.")
     ] = TileSettings.batch,
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Restore several inputs at once, up to N pictures or tiles a call of the network; auto: as many "
+            "as pay.",
+        ),
+    ] = "1",
     prior: Annotated[
         str,
         typer.Option(
@@ -247,6 +255,7 @@ def restore(
                 deadline=deadline,
                 max_nfe=max_nfe,
             ),
+            batch=None if batch == AUTO else _whole("--batch", batch),
         )
     )
 
@@ -256,6 +265,13 @@ def _number(option: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{option} must be a number or {AUTO}: got {text!r}") from None
+
+
+def _whole(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a whole number or {AUTO}: got {text!r}") from None
 
 
 def _demand(**given: object) -> None:

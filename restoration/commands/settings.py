@@ -166,7 +166,11 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line asked for; see ``restore --help``."""
+    """What the command line asked for; see ``restore --help``.
+
+    Args:
+        batch: images of the prior's size in a call of the network, of several inputs; None measures how many pay.
+    """
 
     inputs: tuple[Path, ...]
     task: TaskSettings
@@ -175,6 +179,7 @@ class Settings:
     tiles: TileSettings = TileSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
+    batch: int | None = 1
 
 
 def allocation_of(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ class Engine:
         if batch != "auto":
             whole("batch", batch, 1)
         self._clock = clock
-        known = speed or measured(prior, None if batch == "auto" else batch)
+        known = speed or measured(prior, None if batch == "auto" else batch, clock)
         self._scheduler = Scheduler(known.best() if batch == "auto" else batch, self.policy, known)
         self._lock = threading.Condition()
         self._runs: dict[int, Running] = {}

@@ -25,6 +25,11 @@ class Ticket:
         self._engine, self._running = engine, running
         self.id = running.id
 
+    @property
+    def pieces(self) -> int:
+        """Images of the network's size in one evaluation: tiles, of every sample."""
+        return self._running.per_evaluation
+
     def cancel(self) -> None:
         """Give it up: its places are free at the next call, :meth:`result` raises ``CancelledError``."""
         self._engine.end(self._running, CancelledError("the run was cancelled"))
