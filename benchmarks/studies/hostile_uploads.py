@@ -27,11 +27,11 @@ from benchmarks.studies.fuzz import Case, prepare
 from benchmarks.studies.fuzz_corpus import sound_files, tiny_prior
 from restoration.priors.formats.convert import save_folder
 from restoration.service.app import create_app
+from restoration.service.decoding import Decoder
 from restoration.service.jobs import Jobs, Limits
 from restoration.service.pool import Pool
 from restoration.service.security import Access
 from restoration.service.store import Store
-from restoration.service.uploads import Decoder
 
 SECONDS = 30.0
 TASKS = ("denoise", "sr2", "colorize", "jpeg", "demosaic", "deblur", "inpaint", "colorize+inpaint")

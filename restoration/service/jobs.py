@@ -21,6 +21,7 @@ from nested import Budget, Fixed, NestedState
 from nested.effort import LEAST, Effort
 from restoration.errors import RestorationError
 from restoration.pictures.scores import scores_of
+from restoration.service.decoding import Decoder
 from restoration.service.job import STATE, Job
 from restoration.service.metrics import Metrics
 from restoration.service.opening import Bounds, Opened, check, drawn_seed, named, open_picture
@@ -28,7 +29,7 @@ from restoration.service.pool import Pool
 from restoration.service.problems import ProblemError, from_error
 from restoration.service.schema import PriorFacts, Restoration, State
 from restoration.service.store import Store
-from restoration.service.uploads import Decoder, Upload
+from restoration.service.uploads import Upload
 from restoration.service.work import OverloadedError
 
 _log = logging.getLogger("restoration.service")

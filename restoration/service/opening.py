@@ -161,7 +161,7 @@ def open_picture(
 
     Args:
         options: how, checked by :func:`check`.
-        image, mask: files, found harmless by ``uploads.Decoder``.
+        image, mask: files, found harmless by ``decoding.Decoder``.
         name: what messages call the picture.
         prior: what clean pictures look like.
         bounds: of this server.

@@ -24,11 +24,11 @@ from starlette.testclient import TestClient
 from benchmarks.studies.fuzz_corpus import tiny_prior
 from restoration.priors.formats.convert import save_folder
 from restoration.service.app import create_app
+from restoration.service.decoding import Decoder
 from restoration.service.jobs import Jobs, Limits
 from restoration.service.pool import Pool
 from restoration.service.security import Access
 from restoration.service.store import Store
-from restoration.service.uploads import Decoder
 
 Serve = Callable[..., Any]
 
