@@ -73,19 +73,17 @@ class Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, stop at once at the second."""
-        if self._draining is not None or not self.started:
-            super().handle_exit(sig, frame)
-            return
+        """Drain at the first signal, stop at once at the second; the process ends as one that has done its work."""
         loop = self._jobs.loop
-        if loop is None:
-            super().handle_exit(sig, frame)
+        if self._draining is not None or loop is None or not self.started:
+            self.force_exit = self.should_exit
+            self.should_exit = True
             return
 
         async def drain() -> None:
             await self._jobs.drain(self._drain_s)
             self._jobs.let_go()
-            super(Server, self).handle_exit(sig, frame)
+            self.should_exit = True
 
         def begin() -> None:
             self._draining = loop.create_task(drain())
