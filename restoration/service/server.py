@@ -73,7 +73,7 @@ class Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, stop at once at the second; the process ends as one that has done its work."""
+        """Drain at the first signal, stop at once at the second; a drained process ends with exit code 0."""
         loop = self._jobs.loop
         if self._draining is not None or loop is None or not self.started:
             self.force_exit = self.should_exit
