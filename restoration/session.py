@@ -26,7 +26,7 @@ from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration
 from restoration.tasks import Problem, Task, fit_to, pose
-from solvers import Prior
+from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
 """Called with every event; returning True stops the run."""
@@ -117,6 +117,10 @@ class Session:
             raise ValueError(f"{self._state_name}: {error}") from None
         watch(self.restored(restoration))
 
+    def posterior(self) -> Spectral:
+        """The sampler of this picture's samples, as one batch."""
+        return self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+
     def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
         """The state with the recipe's allocation, and what that changes in it."""
         steps = self.recipe.effort.steps
@@ -135,7 +139,7 @@ class Session:
         """Tell what one evaluation brought, whoever made it; whether the watcher wants to stop."""
         stop = bool(watch(self._advanced(preview)))
         if preview.complete:
-            stop = bool(watch(self._previewed(preview))) or stop
+            stop = bool(watch(self.previewed(preview))) or stop
         return stop
 
     def _advanced(self, preview: Preview) -> Advanced:
@@ -145,7 +149,8 @@ class Session:
         wait = None if coming is None else (coming - spent) * pace
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
-    def _previewed(self, preview: Preview) -> Previewed:
+    def previewed(self, preview: Preview) -> Previewed:
+        """What a preview of this picture's measurement is to be shown and stored as."""
         mean = self.problem.finished(preview.image).mean(dim=0)
         return Previewed(
             input=self.name,
@@ -160,7 +165,7 @@ class Session:
         )
 
     def restored(self, done: Restoration) -> Restored:
-        """The event of a run's end, whoever ran it."""
+        """What the end of a run of this picture's measurement is to be stored as."""
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)

@@ -12,11 +12,19 @@ from torch import Tensor
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
-from restoration.commands.settings import OutputSettings, PriorSettings, SamplerSettings, Settings, TaskSettings
+from restoration.commands.settings import (
+    EffortSettings,
+    OutputSettings,
+    PriorSettings,
+    SamplerSettings,
+    Settings,
+    TaskSettings,
+)
 from restoration.commands.together import Prepare, Prepared, Tally, Together
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, LeftOut, Noted
 from restoration.pictures import images, inputs, outputs
+from restoration.pictures.picture import Picture
 from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
@@ -36,17 +44,7 @@ def run(settings: Settings) -> int:
     Raises:
         RestorationError, ValueError, OSError: nothing could be done; the message is one line.
     """
-    asked = settings.task
-    task = Task(
-        asked.name,
-        asked.sigma,
-        asked.simulate,
-        asked.fit,
-        sigma_auto=asked.sigma_auto,
-        kernel=asked.kernel,
-        quality=asked.quality,
-        pattern=asked.pattern,
-    )
+    task = task_of(settings.task)
     output = settings.output
     own = [path for path in (output.path, output.previews) if path is not None and path.is_dir()]
     found = inputs.expand(settings.inputs, output.recursive, own)
@@ -172,7 +170,7 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
     sha256 = outputs.sha256(file)
     notes: tuple[str, ...] = ()
     if recipe.mask is None and settings.task.mask is not None:
-        recipe, notes = _with_mask(settings.task, recipe, file)
+        recipe, notes = with_mask(settings.task, recipe, file)
     stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
     state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
     if not output.overwrite:
@@ -182,10 +180,7 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
         if skipped is not None:
             display.show(skipped)
             return None
-    picture = recipe.task.read(file)
-    picture = picture.stripped() if output.strip else picture
-    task, pixels = recipe.task.opened(file, picture.pixels)
-    recipe, picture = replace(recipe, task=task), replace(picture, pixels=pixels)
+    recipe, picture = opened(recipe, file, strip=output.strip)
     session = Session(recipe, name, picture, sha256, state, str(output.state))
     lost = losses(session.given, delivery.target.suffix)
     for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
@@ -201,6 +196,18 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
     return Prepared(session, tell)
 
 
+def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, Picture]:
+    """The picture in a file, and the recipe with what that file tells of its task.
+
+    Raises:
+        ImageError: a file that cannot be used.
+    """
+    picture = recipe.task.read(file)
+    picture = picture.stripped() if strip else picture
+    task, pixels = recipe.task.opened(file, picture.pixels)
+    return replace(recipe, task=task), replace(picture, pixels=pixels)
+
+
 def _recipe(settings: Settings, task: Task) -> Recipe:
     """What the inputs share, with its prior and mask loaded."""
     sampler = sampler_of(settings.sampler, settings.effort.samples)
@@ -211,7 +218,7 @@ def _recipe(settings: Settings, task: Task) -> Recipe:
     return Recipe(task, prior, sampler, settings.effort, settings.tiles)
 
 
-def _with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recipe, tuple[str, ...]]:
+def with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe of one picture, with its mask, and what is to be said of that."""
     path = settings.mask
     assert path is not None
@@ -265,13 +272,26 @@ def _load_prior(settings: PriorSettings) -> DiffusionPrior:
 
 
 def _check(settings: Settings, task: Task, batch: bool) -> None:
-    effort, output, mask = settings.effort, settings.output, settings.task.mask
+    effort, output = settings.effort, settings.output
     if settings.batch is not None and settings.batch < 1:
         raise ValueError(f"--batch must be at least 1, or auto: got {settings.batch}")
     if settings.batch not in (None, 1) and effort.deadline is not None:
         raise ValueError("--deadline is the time of one input: leave --batch away, whose inputs share the time")
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
+    check_work(settings.task, effort, task)
+    if output.previews is not None:
+        outputs.probe(output.previews)
+    if output.state is not None:
+        outputs.probe(output.state.parent)
+        if output.state.exists() and not output.state.is_file():
+            kind = "a folder" if output.state.is_dir() else "no regular file"
+            raise OutputError(f"--state {output.state} is {kind}: give a file")
+
+
+def check_work(asked: TaskSettings, effort: EffortSettings, task: Task) -> None:
+    """ValueError where effort or mask are not what the task can be done with."""
+    mask = asked.mask
     if not 1 <= effort.samples <= MOST_SAMPLES:
         raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
     check_limits(effort.deadline, effort.max_nfe)
@@ -282,14 +302,21 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
     if task.kind.takes_mask and mask is None and not task.simulate:
         raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
-    if mask is None and (settings.task.invert_mask or settings.task.grow_mask or settings.task.resize_mask):
+    if mask is None and (asked.invert_mask or asked.grow_mask or asked.resize_mask):
         raise ValueError("--invert-mask, --grow and --resize-mask need --mask")
-    if not 0 <= settings.task.grow_mask <= MOST_GROWN:
-        raise ValueError(f"--grow must be from 0 to {MOST_GROWN} pixels: got {settings.task.grow_mask}")
-    if output.previews is not None:
-        outputs.probe(output.previews)
-    if output.state is not None:
-        outputs.probe(output.state.parent)
-        if output.state.exists() and not output.state.is_file():
-            kind = "a folder" if output.state.is_dir() else "no regular file"
-            raise OutputError(f"--state {output.state} is {kind}: give a file")
+    if not 0 <= asked.grow_mask <= MOST_GROWN:
+        raise ValueError(f"--grow must be from 0 to {MOST_GROWN} pixels: got {asked.grow_mask}")
+
+
+def task_of(asked: TaskSettings) -> Task:
+    """The task that was asked for; ValueError where its options do not fit."""
+    return Task(
+        asked.name,
+        asked.sigma,
+        asked.simulate,
+        asked.fit,
+        sigma_auto=asked.sigma_auto,
+        kernel=asked.kernel,
+        quality=asked.quality,
+        pattern=asked.pattern,
+    )

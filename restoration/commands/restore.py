@@ -18,10 +18,10 @@ from restoration.commands.settings import (
     Settings,
     TaskSettings,
     TileSettings,
+    allocation_of,
 )
 from restoration.tasks import HELP, MASKED, NOISY, takers
 
-MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
 AUTO = "auto"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -195,7 +195,7 @@ def restore(
         raise ValueError("an argument is empty (restore --help)")
     if not list_priors and convert is None:
         _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
-    steps = _steps(outer, inner, allocation)
+    steps = allocation_of(outer, inner, allocation)
     config = _pairs(prior_config or [])
 
     if list_priors or convert is not None:
@@ -259,25 +259,6 @@ def restore(
             batch=None if batch == AUTO else _whole("--batch", batch),
         )
     )
-
-
-def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
-    if allocation is None:
-        if outer is not None and outer > MOST_STEPS:
-            raise ValueError(f"--outer must be at most the prior's noise levels, usually 1000: got {outer}")
-        steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
-        if not steps or steps[0] < 1:
-            raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
-        return steps
-    if outer is not None or inner is not None:
-        raise ValueError("--allocation takes the place of --outer and --inner: give one or the other")
-    try:
-        steps = tuple(int(part) for part in allocation.split(","))
-    except ValueError:
-        steps = ()
-    if not steps or min(steps) < 1:
-        raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
-    return steps
 
 
 def _number(option: str, text: str) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+
 
 @dataclass(frozen=True)
 class TaskSettings:
@@ -178,3 +180,27 @@ class Settings:
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
     batch: int | None = 1
+
+
+def allocation_of(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
+    """The inner steps of every outer step that options ask for: "16,8,6", or 3 × 10 where they do not say.
+
+    Raises:
+        ValueError: both were given, or numbers that are none.
+    """
+    if allocation is None:
+        if outer is not None and outer > MOST_STEPS:
+            raise ValueError(f"--outer must be at most the prior's noise levels, usually 1000: got {outer}")
+        steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
+        if not steps or steps[0] < 1:
+            raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+        return steps
+    if outer is not None or inner is not None:
+        raise ValueError("--allocation takes the place of --outer and --inner: give one or the other")
+    try:
+        steps = tuple(int(part) for part in allocation.split(","))
+    except ValueError:
+        steps = ()
+    if not steps or min(steps) < 1:
+        raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
+    return steps

@@ -1,0 +1,267 @@
+// One restoration on the page: its picture as it improves, and what can be done with it.
+
+import { ask, follow, json, picture, submit } from "./api.js";
+import { forget } from "./memory.js";
+
+const words = {
+  finished: "Done", deadline: "Stopped in time", max_nfe: "Stopped at the evaluations allowed", interrupt: "Stopped",
+};
+const names = { degraded: "as given", std: "spread: white is where samples differ most", result: "result" };
+
+export class Card {
+  constructor(entry, callbacks) {
+    this.entry = entry; // { id, name, task, image?, mask?, options? }: files only in this page's own life
+    this.callbacks = callbacks;
+    this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
+    const find = (selector) => this.element.querySelector(selector);
+    this.parts = Object.fromEntries(
+      ["h2", ".before", ".after", ".status", "progress", ".strip", ".notes", ".problem", ".stop", ".more",
+        ".again", ".download", ".format", ".forget", ".compare"].map((selector) => [selector.replace(".", ""), find(selector)]));
+    this.slide = find(".slide input");
+    this.parts.h2.textContent = `${entry.name}: ${entry.task}`;
+    this.element.setAttribute("aria-label", `${entry.name}: ${entry.task}`);
+    this.selected = null; // the preview that was gone back to
+    this.shown = new Map(); // names of pictures to addresses of theirs
+    this.fetching = false;
+    this.slide.addEventListener("input", () => this.#reveal(this.slide.value));
+    this.parts.compare.addEventListener("pointerdown", (event) => this.#drag(event));
+    this.parts.compare.addEventListener("pointermove", (event) => { if (event.buttons) this.#drag(event); });
+    this.parts.stop.addEventListener("click", () => this.#do(() => ask(this.#at("/stop"), { method: "POST" })));
+    this.parts.more.addEventListener("click", () => this.#do(() => this.#more()));
+    this.parts.again.addEventListener("click", () => this.#do(() => this.#again()));
+    this.parts.download.addEventListener("click", () => this.#do(() => this.#download()));
+    this.parts.forget.addEventListener("click", () => this.forget());
+    this.#busy(true);
+    this.#reveal(0);
+    this.#say("Waiting for its turn…");
+  }
+
+  async start() {
+    this.gone = new AbortController();
+    try {
+      await this.#look();
+      await follow(this.entry.id, (said) => this.#heard(said), this.gone.signal);
+    } catch (error) {
+      this.#trouble(error.status === 404 ? "Its time is over: the server has forgotten it." : error.message);
+      this.#busy(false);
+      if (error.status === 404) this.#lost();
+    }
+  }
+
+  async forget() {
+    this.gone?.abort();
+    try {
+      await ask(this.#at(""), { method: "DELETE" });
+    } catch { /* it is forgotten already */ }
+    this.#lost();
+    const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
+    this.element.remove();
+    for (const address of this.shown.values()) if (address) URL.revokeObjectURL(address);
+    (next?.querySelector("button") ?? document.getElementById("file")).focus();
+  }
+
+  #lost() {
+    forget(this.entry.id);
+    for (const button of ["stop", "more", "again", "download"]) this.parts[button].disabled = true;
+  }
+
+  #at = (end) => `/v1/restorations/${this.entry.id}${end}`;
+
+  // what is known of it, after a reload too
+  async #look() {
+    const known = await json(this.#at(""));
+    this.known = known;
+    this.parts.notes.replaceChildren(...known.notes.map((note) => {
+      const item = document.createElement("li");
+      item.textContent = note;
+      return item;
+    }));
+    if (known.width) {
+      this.parts.compare.style.aspectRatio = `${known.width} / ${known.height}`;
+      this.parts.compare.classList.toggle("small", known.width < 200);
+    }
+    for (const one of known.pictures) if (!this.shown.has(one.name)) await this.#strip(one);
+    if (this.shown.get("degraded")) this.parts.before.src = this.shown.get("degraded");
+    this.#choose();
+  }
+
+  async #heard({ event, data }) {
+    if (event === "planned") {
+      this.plan = data;
+      this.#busy(true);
+      this.parts.progress.max = data.total_nfe;
+      this.#say(`Planned: ${data.total_nfe} evaluations, a first result in ${data.first_s.toFixed(1)} s`);
+    } else if (event === "preview") {
+      this.#busy(true);
+      this.parts.progress.max = data.total_nfe;
+      this.parts.progress.value = data.nfe;
+      this.#say(`${data.nfe} of ${data.total_nfe} evaluations, ${data.elapsed_s.toFixed(1)} s${change(data)}${scores(data)}`);
+      if (data.complete) await this.#strip({ name: nameOf(data.href), ...data });
+      if (!this.selected) await this.#live(data.complete ? nameOf(data.href) : "live");
+    } else if (event === "result") {
+      this.#busy(false);
+      this.shown.delete("result");
+      this.parts.strip.querySelector('[data-name="result"]')?.remove();
+      await this.#look();
+      this.parts.progress.max = data.total_nfe;
+      this.parts.progress.value = data.nfe;
+      const seed = ` Seed ${data.seeds[0]}.`;
+      this.#say(`${words[data.stopped_by] ?? "Done"}: ${data.nfe} of ${data.total_nfe} evaluations, ${data.elapsed_s.toFixed(1)} s${scores(data)}.${seed}`);
+    } else if (event === "error") {
+      this.#busy(false);
+      this.#trouble(data.message);
+    } else if (event === "queued") {
+      this.#say("Waiting for its turn…");
+    }
+  }
+
+  // the newest picture, fetched as fast as the line allows and no faster
+  async #live(name) {
+    this.wanted = name;
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      while (this.wanted && !this.selected) {
+        const now = this.wanted;
+        this.wanted = null;
+        const address = now === "live" ? await picture(this.entry.id, "live") : this.shown.get(now);
+        if (!address || this.selected) continue;
+        if (this.live) URL.revokeObjectURL(this.live);
+        this.live = now === "live" ? address : null;
+        this.parts.after.src = address;
+        this.parts.after.alt = `${this.entry.name}, restored so far`;
+      }
+    } catch { /* the next event brings another */ } finally {
+      this.fetching = false;
+    }
+  }
+
+  async #strip(one) {
+    if (this.shown.has(one.name)) return;
+    this.shown.set(one.name, null); // it is on its way: events and a reload may both ask for it
+    let address;
+    try {
+      address = await picture(this.entry.id, one.name);
+    } catch (error) {
+      this.shown.delete(one.name);
+      throw error;
+    }
+    this.shown.set(one.name, address);
+    if (one.name === "degraded") return;
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    const label = document.createElement("span");
+    button.type = "button";
+    button.dataset.name = one.name;
+    button.setAttribute("aria-pressed", "false");
+    image.src = address;
+    image.alt = "";
+    const told = one.name === "result" ? "result"
+      : names[one.name] ?? (one.nfe ? `after ${one.nfe}` : one.name.replace("-", " "));
+    label.textContent = one.name === "std" ? "spread" : told;
+    button.title = `${told}${change(one)}${scores(one.scores ?? one)}`;
+    button.append(image, label);
+    button.addEventListener("click", () => this.#select(this.selected === one.name ? null : one.name));
+    this.parts.strip.append(button);
+  }
+
+  #select(name) {
+    this.selected = name;
+    this.#choose();
+  }
+
+  // show what was gone back to, else the best
+  #choose() {
+    const latest = [...this.parts.strip.children].map((button) => button.dataset.name);
+    const newest = latest.includes("result") ? "result" : latest.findLast((name) => /^\d+$/.test(name));
+    const name = this.selected ?? newest;
+    for (const button of this.parts.strip.children) {
+      button.setAttribute("aria-pressed", String(button.dataset.name === this.selected));
+    }
+    if (this.shown.get(name)) {
+      this.parts.after.src = this.shown.get(name);
+      this.parts.after.alt = `${this.entry.name}, ${names[name] ?? `after ${Number(name) || name} evaluations`}`;
+    } else if (this.shown.get("degraded") && !this.parts.after.src) {
+      this.parts.after.src = this.shown.get("degraded");
+    }
+  }
+
+  #reveal(percent) {
+    this.parts.before.style.clipPath = `inset(0 ${100 - percent}% 0 0)`;
+    this.parts.compare.style.setProperty("--at", `${percent}%`);
+    this.parts.compare.classList.toggle("split", Number(percent) > 0);
+  }
+
+  #drag(event) {
+    const box = this.parts.compare.getBoundingClientRect();
+    this.slide.value = 100 * (event.clientX - box.left) / box.width;
+    this.#reveal(this.slide.value);
+  }
+
+  #busy(yes) {
+    this.element.classList.toggle("busy", yes);
+    this.parts.stop.hidden = !yes;
+    this.parts.more.hidden = yes;
+    this.parts.again.hidden = yes || !this.entry.image;
+    this.parts.progress.hidden = !yes;
+  }
+
+  async #more() {
+    await ask(this.#at("/more"), { method: "POST" });
+    this.#busy(true);
+    this.selected = null;
+    this.start();
+  }
+
+  async #again() {
+    const { image, name, mask, options } = this.entry;
+    const asked = { ...options };
+    delete asked.seed;
+    const made = await submit(image, name, mask, asked);
+    this.callbacks.add({ ...this.entry, id: made.id });
+  }
+
+  async #download() {
+    const format = this.parts.format.value;
+    const address = await picture(this.entry.id, this.selected ?? "best", format);
+    const link = document.createElement("a");
+    const stem = this.entry.name.replace(/\.[^.]*$/, "");
+    const which = this.selected && this.selected !== "result" ? `-${this.selected}` : "";
+    link.href = address;
+    link.download = `${stem}-${this.entry.task}${which}.${format}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  async #do(act) {
+    this.parts.problem.hidden = true;
+    try {
+      await act();
+    } catch (error) {
+      const when = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
+      this.#trouble(error.message + when);
+    }
+  }
+
+  #say(text) { this.parts.status.textContent = text; }
+
+  #trouble(text) {
+    this.parts.problem.textContent = sentence(text);
+    this.parts.problem.hidden = false;
+  }
+}
+
+export function sentence(text) {
+  const whole = /^\S+:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1); // a file keeps its name
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`;
+}
+
+const nameOf = (href) => new URL(href, location).searchParams.get("show");
+
+function change({ expected_change: expected }) {
+  return expected ? `; expected to change by about ${expected.toPrecision(2)}` : "";
+}
+
+function scores({ psnr, ssim }) {
+  return psnr === undefined ? "" : `; PSNR ${psnr.toFixed(2)} dB, SSIM ${ssim.toFixed(3)}`;
+}

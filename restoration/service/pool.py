@@ -1,0 +1,101 @@
+"""The priors that an operator allows, by the names that clients know them by, and their engines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
+from restoration.priors.library.catalogue import KNOWN
+from restoration.service.engine import Engine
+from restoration.service.engines import Engines
+from restoration.service.stats import Stats
+from restoration.service.work import OverloadedError
+
+
+class Pool:
+    """Engines of the priors that are allowed. Every method may be called from any thread.
+
+    Args:
+        priors: what ``load_prior`` takes; a file or folder is known by its own name, not by its path.
+        device, precision: of all of them, as ``load_prior`` takes them.
+        batch: images in a call of the network at most; None measures which number pays.
+        most: engines at once at most.
+
+    Raises:
+        ValueError: none, or two of the same name.
+    """
+
+    def __init__(
+        self,
+        priors: Sequence[str] = EMBEDDED,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        batch: int | None = None,
+        most: int = 4,
+    ) -> None:
+        self._sources = {known_as(name): name for name in priors}
+        if not self._sources or len(self._sources) != len(priors):
+            raise ValueError(f"priors must be some, with names of their own: got {', '.join(map(str, priors))}")
+        self.names = tuple(self._sources)
+        self._device, self._precision = device, precision
+        self._shapes: dict[str, tuple[int, int, int]] = {}
+        self._engines = Engines(self._load, most=most, batch="auto" if batch is None else batch)
+
+    def engine(self, name: str, wait: float = 0.0) -> Engine:
+        """The engine of a prior, started; the first time this takes seconds.
+
+        Args:
+            name: one of ``names``.
+            wait: seconds for which to wait where all the others are at work.
+
+        Raises:
+            PriorError, ValueError, OSError: it cannot be loaded.
+            OverloadedError: all the others are at work.
+        """
+        end = time.monotonic() + wait
+        while True:
+            try:
+                return self._engines.engine(name)
+            except OverloadedError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.2)
+
+    def prior(self, name: str, wait: float = 0.0) -> DiffusionPrior:
+        """What the engine of a name restores with; as :meth:`engine`."""
+        prior = self.engine(name, wait).prior
+        assert isinstance(prior, DiffusionPrior)  # as it was loaded
+        return prior
+
+    def shape(self, name: str) -> tuple[int, int, int] | None:
+        """(C, H, W) of a prior's images; None where it has not been loaded yet."""
+        return self._shapes.get(name)
+
+    def loaded(self, name: str) -> bool:
+        """Whether a prior's engine is there now."""
+        return name in self._engines.running
+
+    def stats(self) -> Iterator[tuple[str, Stats]]:
+        """What every engine has counted."""
+        for name, engine in self._engines.running.items():
+            yield name, engine.stats
+
+    def close(self) -> None:
+        """End all engines; what they have not finished is lost here, but for its state."""
+        self._engines.close()
+
+    def _load(self, name: str) -> DiffusionPrior:
+        prior = load_prior(self._sources[name], self._device, self._precision)
+        self._shapes[name] = prior.image_shape
+        return prior
+
+
+def known_as(source: str) -> str:
+    """What clients call a prior: no path of the server's."""
+    path = Path(source)
+    if source in EMBEDDED or source in KNOWN or not path.exists():
+        return source
+    return path.resolve().name if path.is_dir() else path.stem
