@@ -125,7 +125,10 @@ def promised_by(demands: Iterable[Demand], speed: Speed, batch: int, floor: floa
     before, ends = 0.0, {}
     for d in waiting:
         before += d.first * d.pieces
-        ends[d.id] = max(before / rate, alone(d.first, d.pieces, speed, batch)) + speed.seconds(size)
+        in_turn = alone(d.first, d.pieces, speed, batch)
+        if size > d.pieces:  # others fill its calls
+            in_turn = max(in_turn, _in_calls(d.first, d.pieces, min(size, least_call(batch, speed)), speed))
+        ends[d.id] = max(before / rate, in_turn) + speed.seconds(size)
     return ends
 
 
@@ -315,21 +318,34 @@ def _fill(taken: dict[int, int], order: Iterable[Waiting], room: int) -> int:
     return before - room
 
 
-def call_size(tight: Iterable[tuple[int, int, float]], batch: int, speed: Speed, share: float = 0.8) -> int:
-    """Pieces of the next call at most: fewer than usual where a promise would else be late, and that costs little.
+def least_call(batch: int, speed: Speed, share: float = 0.7) -> int:
+    """The fewest pieces that :func:`call_size` cuts a call to: short without costing much.
+
+    Args:
+        share: of the usual rate that must be kept.
+    """
+    usual = speed.rate(batch)
+    return next(n for n in range(1, batch + 1) if speed.rate(n) >= share * usual)
+
+
+def call_size(tight: Iterable[tuple[int, int, float]], batch: int, speed: Speed) -> int:
+    """Pieces of the next call at most: fewer than usual where a promise would else be late.
 
     Args:
         tight: of runs with a promise, evaluations left of it, pieces of one, and seconds to the deadline.
         batch: the usual number.
         speed: of a call.
-        share: of the usual rate that must be kept.
     """
-    sizes = [n for n in range(batch, 0, -1) if speed.rate(n) >= share * speed.rate(batch)]
+    size, least = batch, least_call(batch, speed)
     for evaluations, pieces, seconds in tight:
-        fits = (n for n in sizes if evaluations * math.ceil(pieces / n) * speed.seconds(n) <= seconds)
-        best = next(fits, batch)  # one that is late whatever is done slows nobody
-        sizes = [n for n in sizes if n <= best] or sizes
-    return sizes[0]
+        fits = (n for n in range(size, least - 1, -1) if _in_calls(evaluations, pieces, n, speed) <= seconds)
+        size = next(fits, size)  # one that is late whatever is done slows nobody
+    return size
+
+
+def _in_calls(evaluations: int, pieces: int, size: int, speed: Speed) -> float:
+    """Seconds that so many evaluations take, one after another, in calls of so many pieces."""
+    return evaluations * math.ceil(pieces / size) * speed.seconds(size)
 
 
 def expected_to_come(rate: float, seconds: float, pieces: float, span: float) -> float:

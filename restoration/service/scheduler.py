@@ -108,9 +108,11 @@ class Scheduler:
         for running in runs:
             why: StoppedBy | Exception | None = running.ending or running.ended
             if why is None and running.deadline < math.inf and running.best_is_there:
-                needed = 1 if running.run.x0 is None else running.left
-                alone = planning.alone(needed, running.per_evaluation, self.speed, self.batch)
-                if running.deadline - now < max(alone, call):
+                alone = planning.alone(running.left, running.per_evaluation, self.speed, self.batch)
+                # Without a picture it goes on while a whole inner run may end in time, for which calls are cut
+                # short, and else as long as any evaluation may; with one, only for another whole inner run.
+                limit = min(alone, call) if running.run.x0 is None else max(alone, call)
+                if running.deadline - now < limit:
                     why = StoppedBy.DEADLINE
             if why is not None:
                 ending.append((running, why))
