@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
     from degradations import simulate as simulate
+    from nested import Budget as Budget
     from nested import Estimate as Estimate
+    from nested import Fixed as Fixed
     from nested import NestedDiffusion as NestedDiffusion
     from nested import NestedState as NestedState
     from nested import Run as Run
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from restoration.restorer import Restoration as Restoration
     from restoration.restorer import Restorer as Restorer
     from restoration.restorer import StoppedBy as StoppedBy
+    from restoration.service.engine import Engine as Engine
+    from restoration.service.work import Work as Work
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
     from solvers import FIRE as FIRE
@@ -104,7 +108,9 @@ _HOMES = {
         "ddrm_coefficients",
     ),
     "nested": (
+        "Budget",
         "Estimate",
+        "Fixed",
         "NestedDiffusion",
         "NestedState",
         "Run",
@@ -118,6 +124,8 @@ _HOMES = {
         "decode_estimate",
     ),
     "restoration.priors": ("DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"),
+    "restoration.service.engine": ("Engine",),
+    "restoration.service.work": ("Work",),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -195,8 +195,11 @@ class Engine:
             self._refuse_closed()
             if running.id in self._runs or running in self._joining:
                 # changed by the thread that owns it, at the next call
-                running.wish = lambda: running.go_on(effort, deadline, self._clock())
+                running.wishes.append(lambda: running.go_on(effort, deadline, self._clock()))
                 return
+        running.over.wait()  # it may be about to be told its end
+        with self._lock:
+            self._refuse_closed()
             before = running.run, running.deadline, running.planned, running.policy
             running.go_on(effort, deadline, self._clock())
             try:
@@ -278,8 +281,8 @@ class Engine:
         except Exception as error:
             self._leave(running, error)
             return
-        if running.ended:
-            self._leave(running, running.ended)
+        for _, why in self._scheduler.due([running], self._clock()):  # at once, not when all others are told
+            self._leave(running, why)
 
     # coming and going
 
@@ -325,8 +328,8 @@ class Engine:
     def _grant(self, running: Running) -> None:
         """Do what its ticket wishes."""
         with self._lock:
-            wish, running.wish = running.wish, None
-        if wish is not None:
+            wishes, running.wishes = running.wishes, []
+        for wish in wishes:
             with suppress(ValueError):  # nothing more can be had: it ends as it would have
                 wish()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -19,7 +20,7 @@ from solvers import NoiseSource, Prior, Question
 
 
 class Running:
-    """A run that an engine answers. Its engine's thread alone changes it, but for ``wish`` and ``ending``.
+    """A run that an engine answers. Its engine's thread alone changes it, but for ``wishes`` and ``ending``.
 
     Args:
         id: of its ticket.
@@ -63,7 +64,7 @@ class Running:
         self.estimate: tuple[Estimate, float] | None = None
         self._best: Preview | None = None
         self.first_preview: float | None = None  # when it was there
-        self.wish: Callable[[], None] | None = None
+        self.wishes: list[Callable[[], None]] = []  # of its ticket, granted at the next call
         self.ending: StoppedBy | Exception | None = None
         self.outcome: Restoration | Exception | None = None
         self.over = threading.Event()
@@ -281,11 +282,9 @@ class Running:
                 else InterruptedError("stopped before the first evaluation had ended: nothing is restored")
             )
             last = Lost(self.outcome)
-        try:
-            self.tell(last)
-        except Exception as error:
-            self.outcome = error
         self.over.set()
+        with suppress(Exception):  # there is nothing left that it could end
+            self.tell(last)
 
     def tell(self, event: Event) -> None:
         """Call the watcher."""

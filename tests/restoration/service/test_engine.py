@@ -342,8 +342,27 @@ def test_more_may_be_asked_while_a_run_goes_on(clock: Clock) -> None:
     ticket = engine.submit(Work(measurement(0, (8, 8)), effort=Fixed((3,))))
     engine.step()
     ticket.more(Fixed((2,)))
+    ticket.more(Fixed((1,)))
     run_out(engine)
-    assert (ticket.result().nfe, ticket.state.allocation) == (5, (3, 2))
+    assert (ticket.result().nfe, ticket.state.allocation) == (6, (3, 2, 1))
+
+
+def test_more_may_be_asked_by_the_watcher_itself() -> None:
+    told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def watch(event: Event) -> None:
+        told.put(event)
+        if isinstance(event, Ended) and event.restoration.nfe == 2:
+            ticket.more(Fixed((3,)))
+
+    with Engine(gaussian(), batch=2) as engine:
+        with engine._lock:  # not before there is a ticket
+            ticket = engine.submit(Work(measurement(0, (8, 8)), effort=Fixed((2,))), watch)
+        deadline = time.monotonic() + 30
+        while ticket.state.spent < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert ticket.result(10).nfe == 5
+    assert [type(told.get()) for _ in range(told.qsize())].count(Ended) == 2
 
 
 def test_a_dropped_deadline_ends_nothing(clock: Clock) -> None:
