@@ -16,7 +16,7 @@ GAIN = 1.05
 """Twice the images must raise the rate by so much, or larger calls are not tried."""
 LONGEST_S = 0.5
 """Nor are they where one takes longer: runs wait for each other's calls."""
-LARGEST = {"cpu": 16}
+LARGEST = {"cpu": 8}
 LARGEST_ELSEWHERE = 256
 
 

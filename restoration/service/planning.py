@@ -80,7 +80,7 @@ class Speed:
         ratio = seconds / (self.seconds(pieces) / self.factor)
         return replace(self, factor=max((1 - weight) * self.factor + weight * ratio, 1e-3))
 
-    def best(self, share: float = 0.95) -> int:
+    def best(self, share: float = 0.9) -> int:
         """The fewest pieces a call with which at least that share of the highest rate is reached."""
         highest = max(n / t for n, t in self.times)
         return next(n for n, t in self.times if n / t >= share * highest)
