@@ -161,7 +161,8 @@ class Session:
     def _restored(self, done: Restoration) -> Restored:
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
-        outputs = _outputs(self.given, self.problem.finished(done.image), done.seeds, record)
+        images = self.problem.finished(done.image)
+        outputs = _outputs(self.given, images, done.seeds, record)
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -172,7 +173,7 @@ class Session:
             outputs=outputs,
             stopped_by=stopped_by,
             seeds=done.seeds,
-            scores=self._scores(self.problem.crop(done.image).mean(dim=0)),
+            scores=self._scores(images.mean(dim=0)),
             expected_change=best.expected_change,
         )
 

@@ -16,7 +16,7 @@ from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, Sa
 from benchmarks.engine import paper
 from benchmarks.engine.case import Case
 from benchmarks.engine.markdown import conditions, markdown
-from benchmarks.engine.methods import Method, OneEvaluation, Ours, PseudoInverse
+from benchmarks.engine.methods import MeanOfSamples, Method, OneEvaluation, Ours, PseudoInverse
 from benchmarks.engine.setup import Finished, Options, measure_all
 from benchmarks.engine.summary import Mean, TaskSummary, summarise
 from benchmarks.engine.trials import Look
@@ -25,6 +25,9 @@ from solvers import FIRE
 
 PAPER, NATURAL, FAITHFUL = paper.POSTERIOR, FIRE.Settings("natural"), FIRE.Settings("faithful")
 METRICS = {"psnr": ("PSNR ↑ dB", 2), "ssim": ("SSIM ↑", 3), "lpips": ("LPIPS ↓", 3)}
+
+SAMPLES = 8
+"""Of which the mean is one method's picture."""
 
 MOST = 1000
 """Evaluations: as many as ``NoiseSchedule.linear`` has levels, which the table on a Gaussian runs through."""
@@ -79,6 +82,9 @@ MAKERS: Mapping[str, Maker] = {
     "nested-faithful": lambda budgets: (Ours("nested FIRE faithful", budgets.split, FAITHFUL),),
     "natural": _plain(lambda nfe: Ours("FIRE natural", (nfe,), NATURAL)),
     "nested-natural": lambda budgets: (Ours("nested FIRE natural", budgets.split, NATURAL),),
+    "mean": lambda budgets: (
+        MeanOfSamples(f"mean of {SAMPLES} FIRE natural", budgets.nfes[-1], SAMPLES, NATURAL),
+    ),
     "ddrm": _plain(DeepinvDDRM),
     "diffpir": _plain(DiffPIR),
     "dps": _plain(DPS),

@@ -56,10 +56,11 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
             for summary in summaries
         ]
         lines += [*markdown(head, rows), ""]
-        if not as_paper or told is None:
+        compared = [summary for summary in summaries if summary.task in (told or {})]
+        if not as_paper or told is None or not compared:
             continue
         rows = []
-        for summary in (summary for summary in summaries if summary.task in told):
+        for summary in compared:
             ours = [value(summary, look, metric) for look in [*looks, end]]
             theirs = told[summary.task]
             cells = [_beside(a, b, metric, same) for a, b in zip(ours, theirs, strict=True)]
@@ -68,9 +69,22 @@ def tables(finished: Finished, summaries: list[TaskSummary], outer: int, inner: 
         head = [f"the paper's {'PSNR' if metric == 'PSNR' else 'FID'}{' (ours − it: verdict)' if same else ''}"]
         head += [f"nested {look.nfe}" for look in looks] + [f"plain {end.nfe}"]
         lines += [*markdown([*head, "nested − plain at the end, ours", "the paper's"], rows), ""]
-    if as_paper and not same:
+    if as_paper and not same and any(summary.task in paper.PSNR for summary in summaries):
         lines += ["Another prior, and other pictures than CelebA-HQ's: only the last two columns can be compared."]
-    return lines + conditions(finished, summaries)
+    return lines + _ddrms_own(summaries, end) + conditions(finished, summaries)
+
+
+def _ddrms_own(summaries: list[TaskSummary], end: Look) -> list[str]:
+    """Plain DDRM beside what DDRM's paper has, where it has the task."""
+    rows = [
+        [summary.task, f"{value(summary, end, 'PSNR'):.2f}", f"{paper.DDRM_PSNR[summary.task]:.2f}"]
+        for summary in summaries
+        if summary.task in paper.DDRM_PSNR
+    ]
+    if not rows:
+        return []
+    head = ["DDRM's own rows, PSNR ↑ dB", f"ours, plain {end.nfe}", "DDRM's paper"]
+    return [*markdown(head, rows), "", f"DDRM's paper: {paper.DDRM_CONDITIONS}.", ""]
 
 
 def value(summary: TaskSummary, look: Look, metric: str) -> float:

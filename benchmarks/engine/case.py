@@ -37,8 +37,11 @@ class Case:
         object.__setattr__(self, "name", self.name or self.title)
 
     def fitted(self, fit: bool) -> Case:
-        """The same with pictures cropped and shrunk, or taken as they are."""
-        return replace(self, task=replace(self.task, fit=fit))
+        """The same with pictures cropped and shrunk, or taken as they are.
+
+        Pictures of the prior's size are periodic where A mixes what is around them: there is no room for it.
+        """
+        return replace(self, task=replace(self.task, fit=fit or self.task.kind.margin > 0))
 
 
 def cases_of(tasks: Mapping[str, Task]) -> dict[str, Case]:

@@ -90,6 +90,46 @@ class Ours(Method):
 
 
 @dataclass(frozen=True)
+class MeanOfSamples(Method):
+    """The mean of several samples: nearer to the truth than any of them.
+
+    Args:
+        name: of its row.
+        nfe: evaluations of each, a plain run.
+        count: of samples.
+        posterior: the sampler's settings.
+    """
+
+    name: str
+    nfe: int
+    count: int
+    posterior: Spectral.Settings
+
+    @property
+    def allocation(self) -> tuple[int, ...]:
+        """Of all samples together."""
+        return (self.nfe * self.count,)
+
+    @property
+    def settings(self) -> str:
+        """The samples' own."""
+        return f"{self.count} × {self.nfe} evaluations; {self._one.settings}"
+
+    @property
+    def _one(self) -> Ours:
+        return Ours(self.name, (self.nfe,), self.posterior)
+
+    def restore(self, prior: Prior, measurement: Measurement, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """The mean; the samples' seeds differ from all others'."""
+        total = torch.zeros(())
+        for i in range(self.count):
+            own = [joint_seed((seed, i)) for seed in seeds]
+            (sample,) = self._one.restore(prior, measurement, own)
+            total = total.to(sample.device) + sample
+        yield total / self.count
+
+
+@dataclass(frozen=True)
 class PseudoInverse(Method):
     """A⁺ y: what linear algebra alone makes of the measurement."""
 

@@ -1,4 +1,4 @@
-"""The paper's Table 2 beside ours."""
+"""The paper's Table 2 beside ours, and DDRM's own rows."""
 
 from __future__ import annotations
 
@@ -28,6 +28,27 @@ def beside(report: Report) -> Markup:
         shown = Metric(distance, distance, "lower", 2 if distance == "FID" else 3)
         tables.append(_table(report, summaries, looks, shown, paper.FID))
     return joined(*tables)
+
+
+def ddrms_own(report: Report) -> Markup:
+    """Plain DDRM beside DDRM's paper, where that has the task; else empty."""
+    config = report.config
+    runs = [run for run in config.get("runs") or [] if isinstance(run, list) and str(run[0]).startswith("plain")]
+    if config.get("command") != "table2" or not runs:
+        return Markup()
+    look = Look(str(runs[0][0]), "returned", int(runs[0][2][-1]))
+    rows = []
+    for summary in report.summaries:
+        ours, theirs = _value(summary, look, PSNR), paper.DDRM_PSNR.get(summary.task)
+        if ours is not None and theirs is not None:
+            cells = (element("td", PSNR.tell(ours)), element("td", PSNR.tell(theirs), class_="theirs"))
+            rows.append(row(header(summary.task, scope="row"), *cells))
+    if not rows:
+        return Markup()
+    head = row(header("task"), header(f"ours, plain {look.nfe}"), header("DDRM's paper"))
+    caption = joined(element("b", f"{PSNR.title}, noiseless"), " ", element("span", PSNR.arrow, class_="faint"))
+    told = element("p", f"DDRM's paper: {paper.DDRM_CONDITIONS}.")
+    return joined(table(head, rows, caption, "beside"), told)
 
 
 def same_conditions(report: Report) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.engine.command_line import for_shell
 from benchmarks.engine.summary import TaskSummary
-from benchmarks.report.beside import beside, same_conditions
+from benchmarks.report.beside import beside, ddrms_own, same_conditions
 from benchmarks.report.charts import KIND_STYLES, chart
 from benchmarks.report.conditions import conditions, failures, needed, unanswered
 from benchmarks.report.grids import grid
@@ -79,6 +79,8 @@ def _body(report: Report) -> list[Markup]:
     enclosed = areas(report.summaries) if report.config.get("command") in ("anytime", "generate") else Markup()
     failed = failures(report)
     sections = [("paper", "Beside the paper's Table 2", joined(_comparable(report), compared))] if compared else []
+    if own := ddrms_own(report):
+        sections.append(("ddrm", "Beside DDRM's paper", own))
     if enclosed:
         told = "From the first point of a curve to the last, by trapezia; the smaller, the better at any time."
         sections.append(("areas", "What being anytime is worth", joined(element("p", told), enclosed)))

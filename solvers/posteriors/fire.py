@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -124,20 +124,25 @@ class FIRE(Spectral):
 
     @torch.no_grad()
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
-        """As in the base class; a faithful run also keeps the mean of x̂₀ since it holds the whole measurement."""
-        k = run.levels[0]
-        if self.settings.aim == "natural" or not bool((self._carried(k) | (self._level == k)).any()):
+        """As in the base class; a faithful run also keeps each component's mean of ẑ₀ since its state holds ȳ."""
+        operator, (k, *left) = self.measurement.operator, run.levels
+        holds = self._carried(k) | (self._level == k)
+        if self.settings.aim == "natural" or not bool(holds.any()):
             return super().answer(run, x0, noise)
-        mean, count = run.carry[1:] if len(run.carry) > 1 else (torch.zeros_like(x0), x0.new_zeros(len(x0)))
-        count = count + 1
-        mean = mean + (x0 - mean) / count.reshape(-1, 1, 1, 1)
-        after, estimate = super().answer(replace(run, carry=run.carry[:1]), x0, noise)
-        if not after.levels:
-            z, z0 = (self.measurement.operator.Vt(x) for x in (after.x, mean))
-            (carried,) = self.look_up(self._carried(k).double())
-            x = self.measurement.operator.V(z + carried * (z0 - z))
-            return replace(after, x=x), x
-        return replace(after, carry=(*after.carry, mean, count)), mean if not bool(self._null.any()) else estimate
+        z0 = operator.Vt(x0)
+        z = run.carry[0] if run.carry else operator.Vt(run.x / math.sqrt(self.schedule.alpha_bar(k)))
+        mean, count = run.carry[1:] if len(run.carry) > 1 else (torch.zeros_like(z0), torch.zeros_like(z0))
+        is_held, is_carried = self.look_up(holds.double(), self._carried(k).double())
+        count = count + is_held
+        mean = mean + is_held * (z0 - mean) / count.clamp(min=1)
+        k_next = left[0] if left else 0
+        z = self.step(z, z0, k, k_next, noise)
+        if not left:
+            x = operator.V(torch.lerp(z, mean, is_carried))
+            return InnerRun(x, ()), x
+        x = math.sqrt(self.schedule.alpha_bar(k_next)) * operator.V(z)
+        shown = x0 if bool(self._null.any()) else operator.V(torch.lerp(z0, mean, is_held))
+        return InnerRun(x, tuple(left), (z, mean, count)), shown
 
     def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """z' as in the table above."""
@@ -217,10 +222,9 @@ class FIRE(Spectral):
         return z0 + is_heard * (1 - beta) * residual
 
     def told(self) -> object:
-        """The settings, and the prior's RMSE, which is no part of its fingerprint."""
-        return self.settings, [
-            rmse_of(self.prior, k) for k in (1, 10, 100, self.schedule.K) if k <= self.schedule.K
-        ]
+        """The settings, the prior's RMSE, which is no part of its fingerprint, and what a stored run carries."""
+        levels = [k for k in (1, 10, 100, self.schedule.K) if k <= self.schedule.K]
+        return self.settings, [rmse_of(self.prior, k) for k in levels], "means by component"
 
     def _free(self, z0: Tensor, k: int, sigma_next: float) -> Tensor | float:
         """√max(σ'² − λ v, 0) on the null space: a number, or (B, 1, 1, 1)."""

@@ -260,6 +260,17 @@ def test_consistency_tells_distances_to_the_end_and_writes_what_restore_reads(fo
     assert (code, err.count("\n")) == (2, 1), err
 
 
+def test_table2_takes_ddrms_own_rows_and_sets_its_paper_beside_them(folder: Path, bench) -> None:
+    tasks = "deblur-uniform,deblur-gaussian,deblur-anisotropic,sr4-bicubic,cs4"
+    command = QUICK[: QUICK.index("--tasks")]
+    code, out, err = bench("table2", "--data", "pictures", *command, "--tasks", tasks, "-o", "r")
+    assert code == 0, err
+    assert all(out.count(f"| {task} |") == 3 + (task == "deblur-uniform") for task in tasks.split(","))
+    (own,) = [line for line in out.splitlines() if line.startswith("| deblur-uniform |") and "35.64" in line]
+    assert own.count("|") == 4
+    assert "the paper's PSNR" not in out  # the nested paper has none of these
+
+
 def test_mixed_sizes_are_shrunk_with_fit(folder: Path, bench) -> None:
     large(folder)
     code, out, _ = bench("table2", "--data", "pictures", "--fit", *QUICK, "-o", "r")

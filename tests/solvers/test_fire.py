@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from degradations import (
+    Blur,
     Colorization,
     Denoising,
     Inpainting,
@@ -109,6 +110,52 @@ def test_faithful_denoising_is_the_mean_of_its_estimates() -> None:
         run, shown = sampler.answer(run, estimates[-1], noise)
         # sums of float32 in another order
         torch.testing.assert_close(shown, torch.stack(estimates).mean(0), atol=1e-5, rtol=0)
+
+
+def test_every_component_ends_at_the_mean_of_its_own_estimates() -> None:
+    """Where components are unequally noisy, each mean begins when the state holds that component's ȳ."""
+    known = torch.linspace(0.2, 1, 192).reshape(SHAPE)  # ν from 0.1 to 0.5
+
+    class Weighted(Denoising):
+        def __init__(self) -> None:
+            SVDOperator.__init__(self, SHAPE, SHAPE, known)
+
+        def Ut(self, y: Tensor) -> Tensor:
+            return y
+
+        def U(self, z: Tensor) -> Tensor:
+            return z
+
+    x = draws(1)
+    measurement = simulate(x, Weighted(), 0.1, noise=NoiseSource([0]))
+    sampler, noise = FIRE(prior(), measurement, FIRE.Settings("faithful")), NoiseSource([3])
+    (k, _), seen = sampler.starts((8,)), []
+    run = sampler.begin(sampler.initial(k, noise), sampler.levels(k, 8))
+    while run.levels:
+        seen.append((run.levels[0], prior().denoise(run.x, run.levels[0])))
+        run, shown = sampler.answer(run, seen[-1][1], noise)
+    nu = 0.1 / known
+    last = sampler.schedule.sigma(seen[-1][0])
+    for i in (0, 60, 120):  # of ν = 0.5, 0.22 and 0.14
+        assert nu.flatten()[i] > last
+        level = float(sampler.schedule.level(nu.flatten()[i]).round())
+        own = [x0.flatten()[i] for k, x0 in seen if k <= level]
+        # sums of float32 in another order
+        torch.testing.assert_close(shown.flatten()[i], torch.stack(own).mean(), atol=1e-5, rtol=0)
+    begun = [float(sampler.schedule.level(n).round()) for n in nu.flatten()]
+    assert len({sum(k <= level for k, _ in seen) for level in begun}) > 2  # or one mean would do
+
+
+def test_a_noisy_blur_is_restored_nearer_than_by_ddrm() -> None:
+    x = draws(32)
+    across = torch.exp(-(torch.arange(-2.0, 3.0) ** 2) / 2)
+    kernel = torch.outer(across, across) / across.sum() ** 2
+    measurement = simulate(x, Blur(SHAPE, kernel), 0.02, noise=NoiseSource(range(32)))
+    faithful, ddrm = (
+        float((end(sampler, list(range(32)), 10) - x).square().mean())
+        for sampler in (FIRE(prior(), measurement), DDRM(prior(), measurement))
+    )
+    assert faithful < 0.9 * ddrm
 
 
 def test_a_prior_that_does_not_know_its_error_is_judged_by_the_residual() -> None:

@@ -127,6 +127,14 @@ def test_papers_numbers_stand_beside_table_2_alone(folder: Folder) -> None:
     assert "only the last column can be compared" in text
 
 
+def test_ddrms_own_rows_stand_beside_its_paper_where_that_has_them(folder: Folder) -> None:
+    assert "Beside DDRM's paper" not in rendered(folder(task="deblur-gaussian")).text
+    text = rendered(folder(task="deblur-uniform")).text
+    assert "Beside DDRM's paper" in text
+    assert "35.64" in text
+    assert "Beside the paper's Table 2" not in text
+
+
 def test_other_commands_have_areas_in_place_of_the_paper(folder: Folder) -> None:
     text = rendered(folder(command="anytime")).text
     assert "Beside the paper" not in text
