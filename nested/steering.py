@@ -11,7 +11,7 @@ Each returns another run and leaves the one it was given. What was done stands i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -82,7 +82,9 @@ class Edited:
 
 
 @torch.no_grad()
-def edited(nested: NestedDiffusion, run: NestedState, x0: Tensor, *, trust: bool = False) -> Edited:
+def edited(
+    nested: NestedDiffusion, run: NestedState, x0: Tensor, *, trust: bool = False, sha256: str | None = None
+) -> Edited:
     """The run had its newest inner run ended at another x̂₀: the outer update is made again, with the same noise.
 
     The outer update is affine in x̂₀, so x_k moves by what it makes of the change: √ᾱ_k times it with FIRE, and
@@ -96,6 +98,7 @@ def edited(nested: NestedDiffusion, run: NestedState, x0: Tensor, *, trust: bool
         x0: (B, C, H, W), or (1, C, H, W) for all, in the prior's units, unclipped.
         trust: keep all of the change, also against the measurement: what counts as measured moves by A·change
             (``run.y``), so that later inner runs do not undo it.
+        sha256: what the record calls the edit; None is ``nested.record.digest(x0)``.
 
     Raises:
         ValueError: a run within an inner run or of another measurement, an image of another shape or not finite.
@@ -116,7 +119,7 @@ def edited(nested: NestedDiffusion, run: NestedState, x0: Tensor, *, trust: bool
         after = replace(run, x0=before + asked, y=run.y if y is None else y)
     else:
         after = replace(run, x0=before + asked - sampler.measured_part(asked, k_next))
-    act = Edit(run.spent, digest(x0), bool(trust))
+    act = Edit(run.spent, digest(x0) if sha256 is None else sha256, bool(trust))
     moved = _restarted(nested, after, k, k_next) - _restarted(nested, run, k, k_next)
     return Edited(replace(after, x_k=run.x_k + moved, record=(*run.record, act)), in_range.clamp(0, 1))
 
@@ -137,18 +140,20 @@ def more(nested: NestedDiffusion, run: NestedState, effort: Effort | Sequence[in
 
 
 @torch.no_grad()
-def replayed(inner_of: Callable[[int], Posterior], run: Run, edits: Iterable[Tensor] = ()) -> NestedState:
+def replayed(
+    inner_of: Callable[[int], Posterior], run: Run, x0_of: Callable[[str, NestedState], Tensor] | None = None
+) -> NestedState:
     """The run made anew from its record: the same bits, where the device and the software are the same.
 
     Args:
         inner_of: the sampler of so many candidates, of what was measured before any edit.
         run: only its seeds, allocation, record and place are used.
-        edits: the images that were put in, as :func:`edited` was given them, in any order.
+        x0_of: of an edited run: what was put in, by its SHA-256 in the record and the run then, as :func:`edited`
+            was given it.
 
     Raises:
-        ValueError: an edit that is not among them, or a run that was taken out of others after a choice.
+        ValueError: an edited run without ``x0_of``, or one that was taken out of others after a choice.
     """
-    images = {digest(x0): x0 for x0 in edits}
     seeds = next((act.candidates for act in run.record if isinstance(act, Choice)), run.seeds)
     allocations = [*(allocation for _, allocation in run.reallocations), run.allocation]
     nested = NestedDiffusion(inner_of(len(seeds)), allocations.pop(0))
@@ -161,9 +166,10 @@ def replayed(inner_of: Callable[[int], Posterior], run: Run, edits: Iterable[Ten
             again = chosen(again, act.kept, len(act.seeds) // len(act.kept), act.seeds)
             nested = NestedDiffusion(inner_of(len(again)), again.allocation)
         elif isinstance(act, Edit):
-            if act.sha256 not in images:
-                raise ValueError(f"edits must hold every image that was put in: {act.sha256} is missing")
-            again = edited(nested, again, images[act.sha256], trust=act.trust).run
+            if x0_of is None:
+                raise ValueError(f"x0_of must give the image that was put in: {act.sha256}")
+            x0 = x0_of(act.sha256, again)
+            again = edited(nested, again, x0, trust=act.trust, sha256=act.sha256).run
         else:
             again = nested.extended(again, allocations.pop(0))
             nested = NestedDiffusion(nested.inner, again.allocation)

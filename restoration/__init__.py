@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
     from degradations import simulate as simulate
+    from nested import Budget as Budget
     from nested import Estimate as Estimate
     from nested import NestedDiffusion as NestedDiffusion
     from nested import NestedState as NestedState
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from restoration.restorer import Restoration as Restoration
     from restoration.restorer import Restorer as Restorer
     from restoration.restorer import StoppedBy as StoppedBy
+    from restoration.steering import Steered as Steered
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
     from solvers import FIRE as FIRE
@@ -104,6 +106,7 @@ _HOMES = {
         "ddrm_coefficients",
     ),
     "nested": (
+        "Budget",
         "Estimate",
         "NestedDiffusion",
         "NestedState",
@@ -119,6 +122,7 @@ _HOMES = {
     ),
     "restoration.priors": ("DiffusionPrior", "GaussianPrior", "TiledPrior", "load_prior", "prior_for"),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),
+    "restoration.steering": ("Steered",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)  # noqa: PLE0605

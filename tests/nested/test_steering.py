@@ -256,7 +256,7 @@ def test_candidates_edited_in_a_batch_are_those_edited_alone() -> None:
 
 
 def steer(nested_of: Callable[[int], NestedDiffusion], stop: Callable[[NestedState], NestedState]) -> NestedState:
-    """Four candidates, the third forked, edited and trusted, one kept, edited, more done; ``stop`` at every act."""
+    """Four candidates, the third forked, edited and trusted, one kept, edited, more done; ``stop`` at each act."""
     nested = nested_of(4)
     run = advanced(nested, nested.begin(NoiseSource([1, 2, 3, 4])))
     run = stop(chosen(stop(run), 2, 2))
@@ -303,16 +303,17 @@ def test_a_steered_run_that_is_stored_at_every_act_goes_on_bit_for_bit(tmp_path:
 def test_a_run_is_made_again_from_its_record_bit_for_bit(tmp_path: Path) -> None:
     nodes: list[NestedState] = []
     steer(of_many, lambda run: nodes.append(run) or run)
+    images = {digest(x0): x0 for x0 in (first_edit(), second_edit())}
     for node in nodes:
-        again = replayed(lambda n: of_many(n).inner, node, [second_edit(), first_edit()])
+        again = replayed(lambda n: of_many(n).inner, node, lambda sha256, run: images[sha256])
         assert node.x0 is not None
         assert again.x0 is not None
         assert again.x0.equal(node.x0)
         assert again.x_k.equal(node.x_k)
         assert (again.seeds, again.record, again.levels) == (node.seeds, node.record, node.levels)
         assert all(a.equal(b) for a, b in zip(again.noise, node.noise, strict=True))
-    with pytest.raises(ValueError, match="edits must hold every image"):
-        replayed(lambda n: of_many(n).inner, nodes[-1], [first_edit()])
+    with pytest.raises(ValueError, match="x0_of must give the image"):
+        replayed(lambda n: of_many(n).inner, nodes[-1])
     record = (*nodes[1].record, Choice(4, (9,), (0,), (9,)))
     with pytest.raises(ValueError, match="the record is of other candidates"):
         replayed(lambda n: of_many(n).inner, replace(nodes[1], record=record))
