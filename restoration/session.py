@@ -17,7 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
-from nested import NestedState
+from nested import NestedDiffusion, NestedState
+from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored
 from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.picture import Picture, is_of_colour
@@ -42,8 +43,10 @@ class Session:
         sha256: of the bytes it came in.
         state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
         state_name: what errors call the state.
+        edit: goes on in place of the preview where the state stands, unless it is in it already.
 
     Attributes:
+        restorer: that restores it, with the prior in tiles where the picture is large.
         seeds: one a sample.
         given: the picture that is restored.
         calls: of the network in one evaluation.
@@ -64,6 +67,7 @@ class Session:
         sha256: str,
         state: NestedState | None = None,
         state_name: str = "the state",
+        edit: EditFile | None = None,
     ) -> None:
         asked = recipe.asked_seeds()
         if state is not None and asked not in (None, state.seeds):
@@ -79,10 +83,11 @@ class Session:
         )
         shape = self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
-        self._restorer = recipe.restorer(prior)
+        self.restorer = recipe.restorer(prior)
         self.calls = _calls(prior, recipe)
-        self.notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
-        self.state, self.reallocated = self._going_on(state)
+        notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.state, self.reallocated, told = self._going_on(state, edit)
+        self.notes = (*notes, *told, *self._until_notes())
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
@@ -101,7 +106,7 @@ class Session:
         """
         effort = self.recipe.effort
         try:
-            restoration = self._restorer.restore(
+            restoration = self.restorer.restore(
                 self.problem.measurement.expand(effort.samples),
                 allocation=effort.steps,
                 seeds=self.seeds,
@@ -110,26 +115,41 @@ class Session:
                 state=self.state,
                 watch=lambda preview: self._watched(preview, watch),
                 stop=_Pace(self, watch, stop).asked,
+                until=effort.until,
             )
         except ValueError as error:
             if self.state is None:
                 raise
             raise ValueError(f"{self._state_name}: {error}") from None
-        watch(self._restored(restoration))
+        watch(self.restored(restoration))
 
-    def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
-        """The state with the recipe's allocation, and what that changes in it."""
-        steps = self.recipe.effort.steps
-        if state is None or state.allocation == steps:
-            return state, None
-        posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+    def _going_on(
+        self, state: NestedState | None, edit: EditFile | None
+    ) -> tuple[NestedState | None, str | None, tuple[str, ...]]:
+        """The state with the edit and the recipe's allocation, and what these change in it."""
+        steps, told = self.recipe.effort.steps, tuple[str, ...]()
+        edit = None if edit is None or state is None or edit.is_in(state) else edit
+        if state is None or (state.allocation == steps and edit is None):
+            return state, None, told
+        posterior = self.restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
-            changed = state.reallocated(steps, posterior.onward)
+            nested, changed = NestedDiffusion(posterior, state.allocation), state
+            if edit is not None:
+                changed, said = edit.put_in(state, nested, self.restorer, self.problem, self.given.depth)
+                told = (said,)
+            if state.allocation == steps:
+                return changed, None, told
+            changed = nested.extended(changed, steps)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
-        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
+        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}", told
+
+    def _until_notes(self) -> list[str]:
+        if self.recipe.effort.until is None or self.restorer.expects(self.problem.measurement) is not None:
+            return []
+        return ["how much previews of such a picture still change was not measured: --until stops nothing"]
 
     def _watched(self, preview: Preview, watch: Watch) -> bool:
         stop = bool(watch(self._advanced(preview)))
@@ -158,9 +178,14 @@ class Session:
             expected_change=preview.expected_change,
         )
 
-    def _restored(self, done: Restoration) -> Restored:
+    def restored(self, done: Restoration, told: Mapping[str, Any] | None = None) -> Restored:
+        """The event of a restoration that has ended.
+
+        Args:
+            told: what its record says beside ``record``, and in place of it.
+        """
         best, stopped_by = done.preview, done.stopped_by.value
-        record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        record = {**self.record, **(told or {}), **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, done.seeds, record)
         return Restored(

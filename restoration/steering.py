@@ -87,7 +87,7 @@ class Steered:
         """
         image = image[None] if image.ndim == 3 else image
         x0 = self._wanted(self.run, image)
-        result = edited(self._nested(self.run), self.run, x0, trust=trust, sha256=sha256 or digest(image))
+        result = edited(self.loop(), self.run, x0, trust=trust, sha256=sha256 or digest(image))
         return self._after(result.run, float(result.in_range.max()))
 
     def more(self, effort: Effort | Sequence[int]) -> Steered:
@@ -96,7 +96,7 @@ class Steered:
         Raises:
             ValueError: no noise level is left to go on from.
         """
-        return self._after(more(self._nested(self.run), self.run, effort))
+        return self._after(more(self.loop(), self.run, effort))
 
     def advance(
         self, watch: Callable[[Preview], bool | None] | None = None, stop: Callable[[], bool] | None = None
@@ -121,6 +121,11 @@ class Steered:
             return self
         return Steered(self.restorer, self.measurement, newest.state, self, preview=newest)
 
+    def loop(self) -> NestedDiffusion:
+        """The outer loop of its run, for the functions of ``nested``."""
+        many = self.measurement.expand(len(self.run))
+        return NestedDiffusion(self.restorer.posterior(many), self.run.allocation)
+
     def back(self) -> Steered:
         """Where it was before the last act; ValueError where there was none, or it was loaded."""
         if self.parent is None:
@@ -141,7 +146,7 @@ class Steered:
         """
         device = getattr(restorer.prior, "device", measurement.y.device)
         loaded = cls(restorer, measurement, NestedState.load(path, device=device))
-        loaded._nested(loaded.run).refuse_other(loaded.run)
+        loaded.loop().refuse_other(loaded.run)
         return loaded
 
     def replayed(self, edits: Sequence[Tensor] = ()) -> NestedState:
@@ -177,9 +182,6 @@ class Steered:
             )
         image = image.to(shown)
         return torch.where(image == shown, run.x0, 2 * image - 1)
-
-    def _nested(self, run: NestedState) -> NestedDiffusion:
-        return NestedDiffusion(self.restorer.posterior(self.measurement.expand(len(run))), run.allocation)
 
 
 def begun(

@@ -115,6 +115,7 @@ class EffortSettings:
         seed: of the first sample, the next ones count on; None draws it.
         deadline: seconds a picture may take.
         max_nfe: network evaluations a picture may take.
+        until: expected change, RMSE in [0, 1] units, below which a preview is the result.
     """
 
     allocation: tuple[int, ...] = (10, 10, 10)
@@ -123,11 +124,31 @@ class EffortSettings:
     seed: int | None = None
     deadline: float | None = None
     max_nfe: int | None = None
+    until: float | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The allocation that is run: one outer step of all evaluations with ``vanilla``."""
         return (sum(self.allocation),) if self.vanilla else self.allocation
+
+
+@dataclass(frozen=True)
+class SteeringSettings:
+    """What a person decides on the way.
+
+    Args:
+        candidates: shown at every preview, to be chosen from; None is a run that nobody chooses in.
+        choices: which are kept, counted from 1, preview by preview.
+        interactive: after these it is asked.
+        edit: a picture that goes on in place of the preview where the state stands.
+        trust: it is kept also where it contradicts the measurement.
+    """
+
+    candidates: int | None = None
+    choices: tuple[tuple[int, ...], ...] = ()
+    interactive: bool = False
+    edit: Path | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,3 +194,4 @@ class Settings:
     tiles: TileSettings = TileSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
+    steering: SteeringSettings = SteeringSettings()
