@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
     from degradations import simulate as simulate
-    from nested import Budget as Budget
     from nested import Estimate as Estimate
     from nested import NestedDiffusion as NestedDiffusion
     from nested import NestedState as NestedState
@@ -106,7 +105,6 @@ _HOMES = {
         "ddrm_coefficients",
     ),
     "nested": (
-        "Budget",
         "Estimate",
         "NestedDiffusion",
         "NestedState",

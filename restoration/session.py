@@ -25,7 +25,7 @@ from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
-from restoration.restorer import Preview, Restoration
+from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
 from solvers import Prior
 
@@ -46,7 +46,6 @@ class Session:
         edit: goes on in place of the preview where the state stands, unless it is in it already.
 
     Attributes:
-        restorer: that restores it, with the prior in tiles where the picture is large.
         seeds: one a sample.
         given: the picture that is restored.
         calls: of the network in one evaluation.
@@ -83,7 +82,7 @@ class Session:
         )
         shape = self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
-        self.restorer = recipe.restorer(prior)
+        self._restorer = recipe.restorer(prior)
         self.calls = _calls(prior, recipe)
         notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated, told = self._going_on(state, edit)
@@ -92,6 +91,11 @@ class Session:
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
+
+    @property
+    def restorer(self) -> Restorer:
+        """That restores it, with the prior in tiles where the picture is large."""
+        return self._restorer
 
     def run(self, watch: Watch, stop: Callable[[], bool] | None = None) -> None:
         """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
@@ -106,7 +110,7 @@ class Session:
         """
         effort = self.recipe.effort
         try:
-            restoration = self.restorer.restore(
+            restoration = self._restorer.restore(
                 self.problem.measurement.expand(effort.samples),
                 allocation=effort.steps,
                 seeds=self.seeds,
@@ -131,12 +135,12 @@ class Session:
         edit = None if edit is None or state is None or edit.is_in(state) else edit
         if state is None or (state.allocation == steps and edit is None):
             return state, None, told
-        posterior = self.restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+        posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
             nested, changed = NestedDiffusion(posterior, state.allocation), state
             if edit is not None:
-                changed, said = edit.put_in(state, nested, self.restorer, self.problem, self.given.depth)
+                changed, said = edit.put_in(state, nested, self._restorer, self.problem, self.given.depth)
                 told = (said,)
             if state.allocation == steps:
                 return changed, None, told
@@ -147,7 +151,7 @@ class Session:
         return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}", told
 
     def _until_notes(self) -> list[str]:
-        if self.recipe.effort.until is None or self.restorer.expects(self.problem.measurement) is not None:
+        if self.recipe.effort.until is None or self._restorer.expects(self.problem.measurement) is not None:
             return []
         return ["how much previews of such a picture still change was not measured: --until stops nothing"]
 

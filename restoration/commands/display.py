@@ -99,6 +99,16 @@ class Display:
         with _nobody_may_listen():
             self.console.print(text, markup=False)
 
+    def ask(self, question: str) -> str | None:
+        """What somebody answers on stdin, a line; None where it has ended. The bar waits."""
+        if self._shown:
+            self._bar.stop()
+        self.warn(question)
+        answer = sys.stdin.readline()
+        if self._shown:
+            self._bar.start()
+        return answer or None
+
     def show(self, event: Event) -> None:
         """Tell an event: its JSON line on stdout with ``as_json``, else text, or the bar a little longer."""
         if isinstance(event, Advanced):

@@ -8,12 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from restoration.commands import console
-from restoration.commands.checks import check, check_form
+from restoration.commands.checks import check_steering
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
-from restoration.commands.settings import PriorSettings, SamplerSettings, Settings, TaskSettings
-from restoration.commands.steer import Steering, stored_node
+from restoration.commands.settings import OutputSettings, PriorSettings, SamplerSettings, Settings, TaskSettings
+from restoration.commands.steer import Steering
 from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, Failed, LeftOut, Noted
@@ -21,11 +21,14 @@ from restoration.pictures import images, inputs, outputs
 from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
+from restoration.restorer import check_limits
 from restoration.session import Session
-from restoration.tasks import Task, known_pixels, mask_of
+from restoration.tasks import MASKED, Task, known_pixels, mask_of
 from solvers import FIRE, SAMPLERS, Spectral, settings_of
+from solvers.noise import SEED_LIMIT
 
 ANSWER = "restore: stopping; what has been reached is kept (Ctrl-C again: at once)"
+MOST_GROWN, MOST_SAMPLES = 10_000, 1000
 
 
 def run(settings: Settings) -> int:
@@ -86,9 +89,10 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
         OutputError, ValueError: they cannot go there, or options that do not fit.
     """
     output, effort = settings.output, settings.effort
-    check(settings, task, found.batch)
+    _check(settings, task, found.batch)
+    check_steering(settings, found.batch)
     folder = outputs.is_folder(output.path, batch=found.batch, typed_so=output.is_folder)
-    check_form(output, folder)
+    _check_form(output, folder)
     targets = outputs.plan(
         found.inputs, output.path, folder=folder, form=output.format, name_suffix=output.name_suffix
     )
@@ -112,6 +116,19 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
         [output.state, *(path for delivery in deliveries for path in delivery.written(effort))],
     )
     return deliveries
+
+
+def _check_form(output: OutputSettings, folder: bool) -> None:
+    form = output.format
+    if form is not None and form != "same" and f".{form}" not in images.WRITTEN:
+        kinds = ", ".join(suffix[1:] for suffix in images.WRITTEN)
+        raise ValueError(f"--format must be same, or one of {kinds}: got {form!r}")
+    if not folder and (form is not None or output.name_suffix):
+        raise ValueError(f"--format and --suffix are for folders of results: {output.path} is one file's name")
+    if "/" in output.name_suffix or "\0" in output.name_suffix:
+        raise ValueError(f"--suffix must be a part of a file's name: got {output.name_suffix!r}")
+    if output.quality is not None and not 1 <= output.quality <= 100:
+        raise ValueError(f"--output-quality must be from 1 to 100: got {output.quality}")
 
 
 def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings:
@@ -164,17 +181,14 @@ def _restore(
     recipe, picture = replace(recipe, task=task), replace(picture, pixels=pixels)
     alone = None if steering.candidates is not None else state
     session = Session(recipe, name, picture, sha256, alone, str(output.state), edit)
+    work: Session | Steering = session
+    if steering.candidates is not None:
+        work = Steering(session, steering, delivery, state, stored, display.ask, overwrite=output.overwrite)
     lost = losses(session.given, delivery.target.suffix)
     for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
         display.show(Noted(name, note))
     if session.reallocated is not None:
         display.warn(f"{file.name}: {session.reallocated}")
-
-    if steering.candidates is not None:
-        steer = Steering(session, steering, delivery, display, stored, interrupt, overwrite=output.overwrite)
-        with display.bar(file.name, sum(recipe.effort.steps)):
-            steer.run(None if state is None else stored_node(session, state, str(output.state)))
-        return
 
     def watch(event: Event) -> bool:
         if stored is not None:
@@ -183,7 +197,7 @@ def _restore(
         return interrupt.asked
 
     with display.bar(file.name, sum(recipe.effort.steps)):
-        session.run(watch, lambda: interrupt.asked)
+        work.run(watch, lambda: interrupt.asked)
 
 
 def _recipe(settings: Settings, task: Task) -> Recipe:
@@ -247,3 +261,30 @@ def _load_prior(settings: PriorSettings) -> DiffusionPrior:
             compile=settings.compile,
             progress=bar.advance,
         )
+
+
+def _check(settings: Settings, task: Task, batch: bool) -> None:
+    effort, output, mask = settings.effort, settings.output, settings.task.mask
+    if output.state is not None and batch:
+        raise ValueError("--state holds one input's run: give one file, not a batch")
+    if not 1 <= effort.samples <= MOST_SAMPLES:
+        raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
+    check_limits(effort.deadline, effort.max_nfe)
+    last = SEED_LIMIT - effort.samples
+    if effort.seed is not None and not 0 <= effort.seed <= last:
+        raise ValueError(f"--seed must be from 0 to {last}: got {effort.seed}")
+    if mask is not None and not task.kind.takes_mask:
+        raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
+    if task.kind.takes_mask and mask is None and not task.simulate:
+        raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
+    if mask is None and (settings.task.invert_mask or settings.task.grow_mask or settings.task.resize_mask):
+        raise ValueError("--invert-mask, --grow and --resize-mask need --mask")
+    if not 0 <= settings.task.grow_mask <= MOST_GROWN:
+        raise ValueError(f"--grow must be from 0 to {MOST_GROWN} pixels: got {settings.task.grow_mask}")
+    if output.previews is not None:
+        outputs.probe(output.previews)
+    if output.state is not None:
+        outputs.probe(output.state.parent)
+        if output.state.exists() and not output.state.is_file():
+            kind = "a folder" if output.state.is_dir() else "no regular file"
+            raise OutputError(f"--state {output.state} is {kind}: give a file")

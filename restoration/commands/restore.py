@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from restoration.commands import console, parsing
+from restoration.commands import console
 from restoration.commands.settings import (
     EffortSettings,
     OutputSettings,
@@ -19,8 +19,12 @@ from restoration.commands.settings import (
     SteeringSettings,
     TaskSettings,
     TileSettings,
+    choices_of,
 )
 from restoration.tasks import HELP, MASKED, NOISY, takers
+
+MOST_STEPS = 100_000  # far beyond any prior's, and little enough to be counted out
+AUTO = "auto"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -207,16 +211,16 @@ def restore(
     if empty:  # an unset shell variable; as a path it would mean this folder
         raise ValueError("an argument is empty (restore --help)")
     if not list_priors and convert is None:
-        parsing.demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
-    steps = parsing.steps(outer, inner, allocation)
-    config = parsing.pairs(prior_config or [])
+        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
+    steps = _steps(outer, inner, allocation)
+    config = _pairs(prior_config or [])
 
     if list_priors or convert is not None:
         from restoration.commands.shelf import convert_prior, list_known
 
         if convert is None:
             return list_known(json)
-        parsing.demand(**{"--output (-o)": output})
+        _demand(**{"--output (-o)": output})
         return convert_prior(convert, Path(output or ""), config, class_label)
 
     from restoration.commands.job import run  # torch loads here, after --help and option errors
@@ -226,8 +230,8 @@ def restore(
             inputs=tuple(inputs or ()),
             task=TaskSettings(
                 task or "",
-                sigma=None if sigma in (None, parsing.AUTO) else parsing.number("--sigma", str(sigma)),
-                sigma_auto=sigma == parsing.AUTO,
+                sigma=None if sigma in (None, AUTO) else _number("--sigma", str(sigma)),
+                sigma_auto=sigma == AUTO,
                 simulate=simulate,
                 fit=fit,
                 mask=mask,
@@ -260,19 +264,58 @@ def restore(
                 compile=compile,
             ),
             tiles=TileSettings(overlap=overlap, batch=tile_batch),
+            steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
             sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
             effort=EffortSettings(
                 steps,
                 vanilla=vanilla,
                 samples=samples,
                 seed=seed,
+                until=until,
                 deadline=deadline,
                 max_nfe=max_nfe,
-                until=until,
             ),
-            steering=SteeringSettings(candidates, parsing.choices(choose), interactive, edit, trust_edit),
         )
     )
+
+
+def _steps(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
+    if allocation is None:
+        if outer is not None and outer > MOST_STEPS:
+            raise ValueError(f"--outer must be at most the prior's noise levels, usually 1000: got {outer}")
+        steps = (10 if inner is None else inner,) * (3 if outer is None else max(outer, 0))
+        if not steps or steps[0] < 1:
+            raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+        return steps
+    if outer is not None or inner is not None:
+        raise ValueError("--allocation takes the place of --outer and --inner: give one or the other")
+    try:
+        steps = tuple(int(part) for part in allocation.split(","))
+    except ValueError:
+        steps = ()
+    if not steps or min(steps) < 1:
+        raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
+    return steps
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{option} must be a number or {AUTO}: got {text!r}") from None
+
+
+def _demand(**given: object) -> None:
+    missing = [name for name, value in given.items() if not value]
+    if missing:
+        raise ValueError(f"missing {', '.join(missing)} (restore --help)")
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    for text in texts:
+        if not text.partition("=")[2]:
+            raise ValueError(f"--prior-config must be KEY=VALUE: got {text!r}")
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
 def script() -> None:

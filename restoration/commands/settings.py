@@ -151,6 +151,19 @@ class SteeringSettings:
     trust: bool = False
 
 
+def choices_of(text: str | None) -> tuple[tuple[int, ...], ...]:
+    """``3,1+4,2``: which candidates are kept, preview by preview; ValueError for what is none."""
+    if text is None:
+        return ()
+    try:
+        chosen = tuple(tuple(int(number) for number in part.split("+")) for part in text.split(","))
+    except ValueError:
+        chosen = ()
+    if not chosen or any(number < 1 for choice in chosen for number in choice):
+        raise ValueError(f"--choose must be numbers of candidates, as 3,1,2 or 3,1+4,2: got {text!r}")
+    return chosen
+
+
 @dataclass(frozen=True)
 class OutputSettings:
     """Where results go.
@@ -192,6 +205,6 @@ class Settings:
     output: OutputSettings
     prior: PriorSettings = PriorSettings()
     tiles: TileSettings = TileSettings()
+    steering: SteeringSettings = SteeringSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
-    steering: SteeringSettings = SteeringSettings()

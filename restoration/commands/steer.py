@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nested import NestedDiffusion, NestedState
 from nested.record import Choice
 from restoration.commands.delivery import Delivery, StateFile
-from restoration.commands.display import Display
-from restoration.commands.interrupt import Interrupt
 from restoration.commands.settings import SteeringSettings
 from restoration.editing import EditFile
 from restoration.errors import OutputError, RestorationError
-from restoration.events import Advanced, Noted, Offered
+from restoration.events import Advanced, Noted, Offered, Restored
 from restoration.pictures import images, outputs
 from restoration.pictures.picture import whole
 from restoration.pictures.sheet import numbered
 from restoration.restorer import Preview, Restoration, StoppedBy
-from restoration.session import Session
+from restoration.session import Session, Watch
 from restoration.steering import Steered, begun
 
 ASKED = "which? 2, or several: 1,3; 2 edit FILE, 2 trust FILE; back; stop"
@@ -29,14 +26,19 @@ Choices = tuple[tuple[int, ...], ...]
 
 
 class Steering:
-    """One picture's restoration between its candidates and who chooses.
+    """One picture's restoration between its candidates and who chooses; runs as a ``Session`` does.
 
     Args:
         session: of one sample; its problem, record and events are used.
         settings: with ``candidates``.
-        delivery, display, stored: where pictures, events and the state go.
-        interrupt: is heard between two calls of the network.
+        delivery: where sheets go.
+        state: where a stored run stands; None begins.
+        stored: the file it is in.
+        ask: shows a question and gives the answer, None where there is nobody.
         overwrite: sheets that are not ours may be replaced.
+
+    Raises:
+        ValueError: the state is another run's.
     """
 
     def __init__(
@@ -44,48 +46,50 @@ class Steering:
         session: Session,
         settings: SteeringSettings,
         delivery: Delivery,
-        display: Display,
+        state: NestedState | None,
         stored: StateFile | None,
-        interrupt: Interrupt,
+        ask: Callable[[str], str | None],
         *,
         overwrite: bool = False,
     ) -> None:
         assert settings.candidates is not None
         self.session, self.settings, self.delivery = session, settings, delivery
-        self.display, self.stored, self.interrupt = display, stored, interrupt
-        self.overwrite, self.candidates = overwrite, settings.candidates
+        self.stored, self.ask, self.overwrite = stored, ask, overwrite
+        self.candidates = settings.candidates
+        self.name = "the state" if stored is None else str(stored.path)
+        self.node = self._begun() if state is None else _stored_node(session, state, self.name)
         self.begun = 0.0
 
-    def run(self, node: Steered | None) -> None:
+    def run(self, watch: Watch, stop: Callable[[], bool]) -> None:
         """Choose until the run has ended or there is nobody to ask.
 
         Args:
-            node: where a stored run stands; None begins.
+            watch: called with every event.
+            stop: asked between any two calls of the network.
 
         Raises:
-            ValueError, RestorationError: a choice that cannot be made, a result that cannot be written.
+            ValueError, RestorationError: a choice that cannot be made, a sheet that cannot be written.
             InterruptedError: it was stopped, and nothing is chosen yet from what was reached.
         """
         self.begun = time.perf_counter()
-        node = node or self._begun()
-        told, made = list(self.settings.choices), chosen_in(node)
+        node, told, made = self.node, list(self.settings.choices), chosen_in(self.node)
         if tuple(told[: len(made)]) != made and (told or not self.settings.interactive):
-            where = "the state" if self.stored is None else self.stored.path
-            raise ValueError(f"{where} was steered by --choose {in_words(made)}: repeat that, then go on")
+            raise ValueError(f"{self.name} was steered by --choose {in_words(made)}: repeat that, then go on")
         del told[: len(made)]
         while not (node.finished and _is_chosen(node)):
             if node.run.inner is not None or node.run.x0 is None or _is_chosen(node):
-                node = self._advanced(node)
+                node = self._advanced(node, watch, stop)
                 continue
-            path = self._offer(node)
-            after = self._chosen(node, told.pop(0)) if told else self._answer(node)
+            path = self._offer(node, watch)
+            after = self._chosen(node, told.pop(0)) if told else self._answer(node, watch)
             if after is None:
                 so_far = in_words(chosen_in(node))
                 more = f"{so_far}," if so_far else ""
-                self._note(f"choose from {path}: repeat the command with --choose {more}NUMBER")
+                note = f"choose from {path}: repeat the command with --choose {more}NUMBER"
+                watch(Noted(self.session.name, note))
                 return
             node = after
-        self._deliver(node)
+        watch(self._restored(node))
 
     def _begun(self) -> Steered:
         session = self.session
@@ -93,17 +97,14 @@ class Steering:
         steps = session.recipe.effort.steps
         return begun(session.restorer, session.problem.measurement, self.candidates, steps, seeds)
 
-    def _advanced(self, node: Steered) -> Steered:
-        def watch(preview: Preview) -> bool:
+    def _advanced(self, node: Steered, watch: Watch, stop: Callable[[], bool]) -> Steered:
+        def tell(preview: Preview) -> bool:
             name, spent = self.session.name, preview.state.spent
-            event = Advanced(name, spent, preview.total_nfe, None, preview.complete, preview.state)
-            if self.stored is not None:
-                self.stored.follow(event)
-            self.display.show(event)
-            return self.interrupt.asked
+            advanced = Advanced(name, spent, preview.total_nfe, None, preview.complete, preview.state)
+            return bool(watch(advanced))
 
-        after = node.advance(watch, lambda: self.interrupt.asked)
-        if self.interrupt.asked:
+        after = node.advance(tell, stop)
+        if stop():
             kept = "" if self.stored is None else f"; the same command goes on from {self.stored.path}"
             raise InterruptedError(f"stopped at {after.run.spent} of {after.run.total_nfe} evaluations{kept}")
         return after
@@ -119,14 +120,14 @@ class Steering:
         kept = [one - 1 for one in numbers]
         return node.choose(kept, 1 if node.finished else max(self.candidates // len(kept), 1))
 
-    def _answer(self, node: Steered) -> Steered | None:
+    def _answer(self, node: Steered, watch: Watch) -> Steered | None:
         """After what somebody answers; None where nobody does, or to stop."""
+        question = ASKED
         while self.settings.interactive:
-            self.display.warn(ASKED)
-            answer = sys.stdin.readline()
-            words = answer.split(maxsplit=2)
+            answer = self.ask(question)
+            words = (answer or "stop").split(maxsplit=2)
             try:
-                if not answer or words[:1] in (["stop"], ["q"]):
+                if words[:1] == ["stop"]:
                     return None
                 if words == ["back"]:
                     node = _before(node)
@@ -135,21 +136,22 @@ class Steering:
                     return node
                 if words:
                     after = self._chosen(node, _numbers(words[0]))
-                    return self._edited(after, words[1:]) if words[1:] else after
+                    return self._edited(after, words[1:], watch) if words[1:] else after
+                question = ASKED
             except (ValueError, RestorationError, OSError) as error:
-                self.display.warn(" ".join(str(error).split()))
+                question = f"{' '.join(str(error).split())}\n{ASKED}"
         return None
 
-    def _edited(self, node: Steered, words: list[str]) -> Steered:
+    def _edited(self, node: Steered, words: list[str], watch: Watch) -> Steered:
         if len(words) < 2 or words[0] not in ("edit", "trust"):
             raise ValueError(f"not understood: {' '.join(words)}")
         file = EditFile.read(Path(words[1].strip()), words[0] == "trust")
         session = self.session
         run, said = file.put_in(node.run, node.loop(), session.restorer, session.problem, session.given.depth)
-        self._note(said)
+        watch(Noted(session.name, said))
         return Steered(node.restorer, node.measurement, run, node)
 
-    def _offer(self, node: Steered) -> Path:
+    def _offer(self, node: Steered, watch: Watch) -> Path:
         """Write the sheet of candidates, and with ``--previews`` each of them; where the sheet is."""
         session, run = self.session, node.run
         pictures = session.problem.finished(node.candidates)
@@ -162,10 +164,10 @@ class Steering:
         images.write(path, whole(numbered(pictures)), record, None)
         self.delivery.candidates(session.given, pictures, run.spent, record)
         change = None if node.preview is None else node.preview.expected_change
-        self.display.show(Offered(session.name, run.spent, run.total_nfe, len(run), str(path), change))
+        watch(Offered(session.name, run.spent, run.total_nfe, len(run), str(path), change))
         return path
 
-    def _deliver(self, node: Steered) -> None:
+    def _restored(self, node: Steered) -> Restored:
         session, run = self.session, node.run
         image = node.candidates
         preview = Preview(image, run.spent, run.total_nfe, run.outer_step, True, 0.0, run, None)
@@ -173,8 +175,7 @@ class Steering:
         took = time.perf_counter() - self.begun
         seeds = (session.seeds[0],)
         done = Restoration(image, run.spent, run.total_nfe, took, seeds, StoppedBy.FINISHED, preview)
-        event = session.restored(done, told)
-        self.display.show(self.delivery.deliver(event, self.display.warn))
+        return session.restored(done, told)
 
     def told(self, node: Steered) -> dict[str, object]:
         """What the result records: what identifies it, the first candidate's seed and the result's own."""
@@ -183,11 +184,8 @@ class Steering:
         identity = recipe.identity(sha256, node.run, self.candidates, chosen_in(node))
         return {**identity, "seeds": [first[0]], "seed_of_result": node.run.seeds[0]}
 
-    def _note(self, text: str) -> None:
-        self.display.show(Noted(self.session.name, text))
 
-
-def stored_node(session: Session, state: NestedState, name: str) -> Steered:
+def _stored_node(session: Session, state: NestedState, name: str) -> Steered:
     """Where a stored run that is steered stands.
 
     Raises:
