@@ -73,21 +73,20 @@ class Steered:
         count = 1 if isinstance(i, int) else max(len(i), 1)
         return self._after(chosen(self.run, i, max(len(self.run) // count, 1) if n is None else n))
 
-    def edit(self, image: Tensor, trust: bool = False, sha256: str | None = None) -> Steered:
+    def edit(self, image: Tensor, trust: bool = False) -> Steered:
         """Another image goes on in the preview's place; see ``nested.edited``.
 
         Args:
             image: (C, H, W) for all candidates, or (N, C, H, W), in [0, 1]: a preview of ``candidates``, changed.
                 What equals the preview is not an edit.
             trust: keep what contradicts the measurement.
-            sha256: what the record calls the edit; None is the hash of the image's numbers.
 
         Raises:
             ValueError: an image of another shape, or it is not at a completed preview.
         """
         image = image[None] if image.ndim == 3 else image
         x0 = self._wanted(self.run, image)
-        result = edited(self.loop(), self.run, x0, trust=trust, sha256=sha256 or digest(image))
+        result = edited(self.loop(), self.run, x0, trust=trust, sha256=digest(image))
         return self._after(result.run, float(result.in_range.max()))
 
     def more(self, effort: Effort | Sequence[int]) -> Steered:

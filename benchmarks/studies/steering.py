@@ -148,8 +148,8 @@ def main(
             picture = fit_to(images.decode(source.read(), source.name), *known.image_shape[1:], shrink=True)
             seed = derived_seed(i, "steering") % 2**31
             problem = problem_of(name, picture, known.image_shape, seed)
-            for how, values in measured(problem, natural, faithful, seed).items():
-                found.setdefault(how, []).append(values)
+            for how, one in measured(problem, natural, faithful, seed).items():
+                found.setdefault(how, []).append(one)
             if each:
                 console.print(
                     f"{source.name}: { {how: round(values[-1][0], 2) for how, values in found.items()} }",
