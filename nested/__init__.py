@@ -6,9 +6,11 @@ from nested.effort import Budget, Effort, Fixed
 from nested.files import atomic_write
 from nested.run import Run
 from nested.state import NestedState
+from nested.steering import Edited, chosen, edited, more, replayed
 
 __all__ = [
     "Budget",
+    "Edited",
     "Effort",
     "Estimate",
     "Fixed",
@@ -16,6 +18,10 @@ __all__ = [
     "NestedState",
     "Run",
     "atomic_write",
+    "chosen",
+    "edited",
+    "more",
+    "replayed",
     "supersedes",
     "uniform",
 ]

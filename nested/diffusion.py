@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nested.allocation import checked_rest
 from nested.effort import Effort, steps_of
+from nested.record import Reallocation
 from nested.run import Run
 from nested.state import NestedState
 from solvers import InnerRun, NoiseSource, Posterior, Question
@@ -75,6 +76,7 @@ class NestedDiffusion:
         self.allocation = checked_rest(steps, self.levels)
         self.total_nfe = sum(self.allocation)
         self.configuration = self.allocation, inner.identities()
+        self._moved: tuple[Tensor, Posterior] | None = None
 
     def start(self, x_K: Tensor, noise: NoiseSource) -> NestedState:
         """The run before its first evaluation, from x_K at level K (B, C, H, W) and a noise source."""
@@ -106,6 +108,14 @@ class NestedDiffusion:
         """What the run needs next; None when it is finished."""
         return None if run.finished else self.inner.question(self._inner(run))
 
+    def sampler(self, run: Run) -> Posterior:
+        """The inner sampler of a run: with what counts as measured since a trusted edit of it."""
+        if run.y is None:
+            return self.inner
+        if self._moved is None or self._moved[0] is not run.y:  # made once an edit
+            self._moved = run.y, self.inner.remeasured(run.y)
+        return self._moved[1]
+
     @torch.no_grad()
     def answer(self, run: NestedState, x0: Tensor) -> tuple[NestedState, Estimate]:
         """The run one evaluation on, and what is known then.
@@ -116,13 +126,13 @@ class NestedDiffusion:
         """
         noise = NoiseSource(run.seeds, run.x_k.device)
         noise.restore(run.noise)
-        outer = run.outer_step
-        inner, estimate = self.inner.answer(self._inner(run), x0, noise)
+        outer, sampler = run.outer_step, self.sampler(run)
+        inner, estimate = sampler.answer(self._inner(run), x0, noise)
         spent, step = run.spent + 1, run.inner_step + 1
         complete = not inner.levels
         if complete:
             k, k_next = run.levels[outer : outer + 2]
-            moved = self.inner.restart(run.x_k, estimate, k, k_next, noise)
+            moved = sampler.restart(run.x_k, estimate, k, k_next, noise)
             after = replace(
                 run, x_k=moved, outer_step=outer + 1, nfe=spent, noise=noise.state(), inner=None, x0=estimate
             )
@@ -188,16 +198,16 @@ class NestedDiffusion:
         noise.restore(run.noise)
         return replace(
             run,
-            x_k=self.inner.again(run.x0, k, noise),
+            x_k=self.sampler(run).again(run.x0, k, noise),
             noise=noise.state(),
             allocation=steps,
             levels=(*passed, *levels),
-            reallocations=(*run.reallocations, (run.spent, run.allocation)),
+            record=(*run.record, Reallocation(run.spent, run.allocation)),
         )
 
     def shown(self, estimate: Estimate) -> Tensor:
         """What this evaluation brought, as a picture to show: x₀ where an inner run ended, else x̂₀'s preview."""
-        return estimate.x0 if estimate.complete else self.inner.preview(estimate.x0)
+        return estimate.x0 if estimate.complete else self.sampler(estimate.state).preview(estimate.x0)
 
     def _run(self, state: NestedState) -> Iterator[Estimate]:
         while (question := self.ask(state)) is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nested.allocation import checked_rest
+from nested.record import Act, Reallocation
 from solvers import InnerRun, NoiseSource
 from solvers.schedule import outer_levels
 
@@ -38,7 +39,9 @@ class Run:
         levels: the noise levels from which inner runs start, and 0.
         inner: the unfinished inner run; None between two of them.
         x0: the newest completed estimate, None before the first.
-        reallocations: every change of the allocation, in order: evaluations spent then, and what it was before.
+        record: every choice, edit and change of the allocation, in order; of a run that was taken out of others,
+            theirs.
+        y: what counts as measured (B, …), in the sampler's units, since a trusted edit; None: what was measured.
     """
 
     x_k: Tensor
@@ -52,7 +55,8 @@ class Run:
     levels: tuple[int, ...]
     inner: InnerRun | None = None
     x0: Tensor | None = None
-    reallocations: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    record: tuple[Act, ...] = ()
+    y: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x_k)
@@ -77,6 +81,11 @@ class Run:
         """Network evaluations of the whole run, per image."""
         return sum(self.allocation)
 
+    @property
+    def reallocations(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """Every change of the allocation, in order: evaluations spent then, and what it was before."""
+        return tuple((act.nfe, act.allocation) for act in self.record if isinstance(act, Reallocation))
+
     def take(self, which: int | slice | Sequence[int]) -> Self:
         """The run of the selected images, which goes on exactly as it would in the batch."""
         if isinstance(which, slice):
@@ -91,6 +100,7 @@ class Run:
             identities=tuple(self.identities[i] for i in chosen),
             inner=None if self.inner is None else self.inner.take(index),
             x0=None if self.x0 is None else self.x0[index],
+            y=None if self.y is None else self.y[index],
         )
 
     def expand(self, n: int, seeds: Sequence[int] | None = None) -> Self:
@@ -130,6 +140,7 @@ class Run:
             carry = tuple(torch.cat(tensors) for tensors in carried)
             inner = replace(parts[0], x=torch.cat([part.x for part in parts]), carry=carry)
         ends = [run.x0 for run in runs if run.x0 is not None]
+        moved = [run.y for run in runs if run.y is not None]
         return replace(
             first,
             x_k=torch.cat([run.x_k for run in runs]),
@@ -138,12 +149,13 @@ class Run:
             identities=tuple(identity for run in runs for identity in run.identities),
             inner=inner,
             x0=torch.cat(ends) if ends else None,
+            y=torch.cat(moved) if moved else None,
         )
 
     @property
     def _place(self) -> tuple[object, ...]:
         inner = None if self.inner is None else (self.inner.levels, len(self.inner.carry))
-        history = self.allocation, self.reallocations
+        history = self.allocation, self.record, self.y is None
         return self.outer_step, self.nfe, history, self.levels, inner, self.x0 is None
 
     def reallocated(self, allocation: Sequence[int], onward: Onward | None = None) -> Self:
@@ -171,7 +183,7 @@ class Run:
             self,
             allocation=steps,
             levels=(*self.levels[: self.outer_step], *levels),
-            reallocations=(*self.reallocations, (self.spent, self.allocation)),
+            record=(*self.record, Reallocation(self.spent, self.allocation)),
         )
 
     def refuse_other(self, allocation: Sequence[int], identities: Sequence[str]) -> None:

@@ -14,12 +14,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
+from nested import record
 from nested.files import atomic_write
 from nested.reading import read_tensors, require_regular
 from nested.run import Run
 from solvers import InnerRun
 
-FORMAT = "nested-restoration state 3"
+FORMAT = "nested-restoration state 4"
+OLDER = "nested-restoration state 3"
+"""Of runs that could be neither chosen from nor edited; still read."""
 
 
 class NestedState(Run):
@@ -30,6 +33,8 @@ class NestedState(Run):
         tensors = {"x_k": self.x_k, **{f"noise.{i}": state for i, state in enumerate(self.noise)}}
         if self.x0 is not None:
             tensors["x0"] = self.x0
+        if self.y is not None:
+            tensors["y"] = self.y
         if self.inner is not None:
             tensors["inner.x"] = self.inner.x
             tensors |= {f"inner.carry.{i}": tensor for i, tensor in enumerate(self.inner.carry)}
@@ -42,7 +47,7 @@ class NestedState(Run):
             "identities": self.identities,
             "levels": self.levels,
             "inner_levels": None if self.inner is None else self.inner.levels,
-            "reallocations": self.reallocations,
+            "record": record.told(self.record),
         }
         # clone: safetensors refuses tensors that share memory, as x_k and x0 do at the end of a run.
         stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -74,7 +79,7 @@ class NestedState(Run):
             pass
         try:
             tensors, metadata = read_tensors(Path(path))
-            if metadata.get("format") != FORMAT:
+            if metadata.get("format") not in (FORMAT, OLDER):
                 raise ValueError(f"{path} is not a state file of this program")
             if metadata["sha256"] != _digest(metadata["state"], tensors):
                 raise _DamagedError("its digest is that of another content")
@@ -129,7 +134,8 @@ def _built(
         levels=_whole(facts["levels"]),
         inner=inner,
         x0=tensors["x0"].to(device) if "x0" in tensors else None,
-        reallocations=tuple(map(_reallocation, facts.get("reallocations", []))),
+        record=_record(facts),
+        y=tensors["y"].to(device) if "y" in tensors else None,
     )
     _check(state)
     return state
@@ -141,10 +147,19 @@ def _whole(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _reallocation(change: Any) -> tuple[int, tuple[int, ...]]:
+def _record(facts: Mapping[str, Any]) -> tuple[record.Act, ...]:
+    if "record" in facts:
+        try:
+            return record.heard(facts["record"])
+        except ValueError as error:
+            raise _DamagedError(error) from None
+    return tuple(map(_reallocation, facts.get("reallocations", [])))  # of the older format
+
+
+def _reallocation(change: Any) -> record.Reallocation:
     if not isinstance(change, list) or len(change) != 2:
         raise _DamagedError("a change of its allocation is none of ours")
-    return _whole(change[:1])[0], _whole(change[1])
+    return record.Reallocation(_whole(change[:1])[0], _whole(change[1]))
 
 
 def _check(state: NestedState) -> None:
@@ -153,6 +168,8 @@ def _check(state: NestedState) -> None:
     inner = state.inner
     images = [state.x_k, *([] if state.x0 is None else [state.x0])]
     images += [] if inner is None else [inner.x, *inner.carry]
+    moved = [] if state.y is None else [state.y]
+    acted = [*(act.nfe for act in state.record), state.spent]
     fits = (
         count > 0
         and len(state.identities) == count
@@ -164,8 +181,9 @@ def _check(state: NestedState) -> None:
         and all(above > below for above, below in pairwise(state.levels))
         and (state.x0 is not None) == (state.outer_step > 0)
         and state.x_k.ndim == 4
-        and all(len(image) == count for image in images)
-        and all(image.is_floating_point() and bool(image.isfinite().all()) for image in images)
+        and all(len(image) == count for image in (*images, *moved))
+        and all(image.is_floating_point() and bool(image.isfinite().all()) for image in (*images, *moved))
+        and acted == sorted(acted)
         and all(image.shape == state.x_k.shape for image in images[: 1 + (state.x0 is not None)])
     )
     if inner is not None:

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from restoration.restorer import StoppedBy as StoppedBy
     from restoration.service.engine import Engine as Engine
     from restoration.service.work import Work as Work
+    from restoration.steering import Steered as Steered
     from solvers import DDIM as DDIM
     from solvers import DDRM as DDRM
     from solvers import FIRE as FIRE
@@ -127,6 +128,7 @@ _HOMES = {
     "restoration.service.engine": ("Engine",),
     "restoration.service.work": ("Work",),
     "restoration.restorer": ("Preview", "Restoration", "Restorer", "StoppedBy"),
+    "restoration.steering": ("Steered",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)  # noqa: PLE0605

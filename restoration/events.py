@@ -114,7 +114,7 @@ class Restored(_Reached):
         complete: its inner run has ended: it is a sample, not a blurred mean.
         elapsed: seconds since the run began.
         outputs: the pictures to keep; the result itself is the last, so that it is there only when all are.
-        stopped_by: "finished", "deadline", "max_nfe" or "interrupt".
+        stopped_by: "finished", "deadline", "max_nfe", "interrupt" or "settled".
         seeds: one a sample; with them the run can be repeated.
         scores: PSNR and SSIM, where the clean picture is known, and what the task can tell of a picture by itself.
         expected_change: RMSE by which the run's end is expected to differ, where that was measured.
@@ -129,6 +129,27 @@ class Restored(_Reached):
         """One line, without its end."""
         more = {"stopped_by": self.stopped_by, "seeds": list(self.seeds)}
         return json.dumps({"event": "result", **self._facts(), **more})
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Several candidates wait for a choice, numbered on the sheet at ``path``."""
+
+    input: str
+    nfe: int
+    total_nfe: int
+    candidates: int
+    path: str
+    expected_change: float | None = None
+
+    def json(self) -> str:
+        """One line, without its end."""
+        change = self.expected_change
+        facts = {"input": self.input, "nfe": self.nfe, "total_nfe": self.total_nfe}
+        more = {} if change is None else {"expected_change": round(change, 5)}
+        return json.dumps(
+            {"event": "candidates", **facts, "candidates": self.candidates, "path": self.path, **more}
+        )
 
 
 @dataclass(frozen=True)
@@ -179,7 +200,7 @@ class Failed:
         return json.dumps({"event": "error", "input": self.input, "message": self.message})
 
 
-Told = Previewed | Restored | Skipped | Noted | LeftOut | Failed
+Told = Previewed | Restored | Offered | Skipped | Noted | LeftOut | Failed
 """Events with a JSON line."""
 
 Event = Advanced | Told

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nested import NestedState
 from nested.allocation import checked
+from nested.record import Edit
 from restoration.commands.settings import EffortSettings, TileSettings
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
@@ -65,14 +66,23 @@ class Recipe:
         (first,) = resolve_seeds(None, 1)
         return tuple(range(first, first + self.effort.samples))
 
-    def identity(self, sha256: str, state: NestedState | None = None) -> dict[str, Any]:
+    def identity(
+        self,
+        sha256: str,
+        state: NestedState | None = None,
+        candidates: int | None = None,
+        chosen: Sequence[Sequence[int]] = (),
+    ) -> dict[str, Any]:
         """What decides a result, but for the seed where none was asked for: recorded in every output.
 
         Args:
             sha256: of the picture's bytes.
-            state: that the run goes on from; what its allocation was before, if it was changed, counts too.
+            state: that the run goes on from; what its allocation was before, if changed, and edits count too.
+            candidates: how many were shown at every preview, if a person chose.
+            chosen: which, counted from 1, preview by preview.
         """
         seeds, changes = self.asked_seeds(), () if state is None else state.reallocations
+        edits = () if state is None else (act for act in state.record if isinstance(act, Edit))
         return {
             "input_sha256": sha256,
             "task": self.task.name,
@@ -88,6 +98,9 @@ class Recipe:
             "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.effort.steps),
             "reallocated": [{"nfe": spent, "from": list(steps)} for spent, steps in changes] or None,
+            "edits": [asdict(edit) for edit in edits] or None,
+            "candidates": candidates,
+            "chosen": [list(choice) for choice in chosen] or None,
             **record_of(self.sampler),
             "samples": self.effort.samples,
             **({} if seeds is None else {"seeds": list(seeds)}),
@@ -95,7 +108,7 @@ class Recipe:
 
     def limits(self) -> dict[str, Any]:
         """What may stop a run before its end: recorded in every output."""
-        return {"deadline": self.effort.deadline, "max_nfe": self.effort.max_nfe}
+        return {"deadline": self.effort.deadline, "max_nfe": self.effort.max_nfe, "until": self.effort.until}
 
     def conditions(self) -> dict[str, Any]:
         """Where a result is made: recorded in every output."""

@@ -23,6 +23,7 @@ from solvers.units import from_model
 
 if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
     from restoration.priors.calibration import Calibration, Change
+    from restoration.steering import Steered
 
 DEFAULT = FIRE.Settings(aim="faithful")
 """The sampler where none is asked for: of those measured, the nearest to the truth (docs/samplers.md)."""
@@ -35,6 +36,7 @@ class StoppedBy(StrEnum):
     DEADLINE = "deadline"
     MAX_NFE = "max_nfe"
     INTERRUPT = "interrupt"
+    SETTLED = "settled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +139,7 @@ class Restorer:
         max_nfe: int | None = None,
         state: NestedState | None = None,
         stop: Callable[[], bool] | None = None,
+        until: float | None = None,
     ) -> Generator[Preview, None, StoppedBy]:
         """A preview after every network evaluation; close it at any time. Returns why it ended.
 
@@ -153,6 +156,8 @@ class Restorer:
             state: go on from there. Its newest completed estimate is the first preview.
             stop: asked between any two calls of the network, of a large picture's tiles too; true ends the stream
                 (``StoppedBy.INTERRUPT``), and an evaluation begun is dropped.
+            until: RMSE, in [0, 1] units: it stops at a completed preview that is expected to change by less
+                (``StoppedBy.SETTLED``); without effect where that was not measured (:meth:`expects`).
 
         Raises:
             ValueError: at once, before any work, for arguments that do not fit, and for another run's state.
@@ -164,7 +169,7 @@ class Restorer:
                 raise TypeError(f"allocation must be a sequence of whole numbers: got {allocation!r}")
             allocation = [whole("allocation", n, 1) for n in allocation]
         steps = tuple(uniform(outer, inner) if allocation is None else allocation)
-        check_limits(deadline, max_nfe)
+        check_limits(deadline, max_nfe, until)
         if state is not None and not isinstance(state, NestedState):
             raise TypeError(f"state must be a NestedState (NestedState.load reads a file): got {state!r:.60}")
         if stop is not None and not callable(stop):
@@ -178,10 +183,37 @@ class Restorer:
             state = nested.begin(noise)
         elif seeds is not None and tuple(seeds) != state.seeds:
             raise ValueError(f"seeds must be those of the state, {state.seeds}: got {tuple(seeds)}")
-        calibration: Calibration | None = getattr(self.prior, "calibration", None)
-        change = calibration.change(measurement, self.settings) if calibration else None
         nested.refuse_other(state)
-        return self._stream(nested, state, _Limits(deadline, max_nfe, stop), change)
+        return self._stream(nested, state, _Limits(deadline, max_nfe, stop, until), self.expects(measurement))
+
+    def expects(self, measurement: Measurement) -> Change | None:
+        """How much its previews of such a measurement still change; None where that was not measured."""
+        calibration: Calibration | None = getattr(self.prior, "calibration", None)
+        return calibration.change(measurement, self.settings) if calibration else None
+
+    def steer(
+        self,
+        measurement: Measurement,
+        candidates: int = 4,
+        outer: int = 3,
+        inner: int = 10,
+        allocation: Sequence[int] | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Steered:
+        """Begin a restoration that a person steers, with several candidates; the first previews are ready.
+
+        Args:
+            measurement: of one image, in [0, 1] units.
+            candidates: how many are shown at once; their samples differ with ``FIRE.Settings(aim="natural")``.
+            outer, inner, allocation: as in :meth:`stream`.
+            seeds: one a candidate, or the first one's, from which they count on; None draws it.
+
+        Raises:
+            ValueError: arguments that do not fit, a measurement of several images.
+        """
+        from restoration.steering import begun
+
+        return begun(self, measurement, candidates, allocation or uniform(outer, inner), seeds).advance()
 
     def restore(
         self,
@@ -196,6 +228,7 @@ class Restorer:
         state: NestedState | None = None,
         watch: Callable[[Preview], bool | None] | None = None,
         stop: Callable[[], bool] | None = None,
+        until: float | None = None,
     ) -> Restoration:
         """Run :meth:`stream` to its end and keep the best preview.
 
@@ -209,7 +242,7 @@ class Restorer:
         if watch is not None and not callable(watch):
             raise TypeError(f"watch must be a function: got {watch!r:.60}")
         previews = self.stream(
-            measurement, outer, inner, allocation, vanilla, seeds, deadline, max_nfe, state, stop
+            measurement, outer, inner, allocation, vanilla, seeds, deadline, max_nfe, state, stop, until
         )
         try:
             best = newest = next(previews)
@@ -248,8 +281,9 @@ class Restorer:
         if run.x0 is not None:
             yield preview(run.x0, run.nfe, run.outer_step, True, 0.0)
         ended = StoppedBy.FINISHED if run.finished else None
-        if ended is None and run.x0 is not None and limits.spent(run.spent):
-            ended = StoppedBy.MAX_NFE
+        if ended is None and run.x0 is not None:
+            settled = run.inner is None and limits.settled(expected_change(change, run, run.nfe, True))
+            ended = StoppedBy.MAX_NFE if limits.spent(run.spent) else StoppedBy.SETTLED if settled else None
         while ended is None:
             question = nested.ask(run)
             assert question is not None  # it is not finished
@@ -269,6 +303,9 @@ class Restorer:
             del x0, estimate, image, question
             yield shown
             ended = StoppedBy.FINISHED if run.finished else limits.reached(run.spent)
+            if ended is None and shown.complete and limits.settled(shown.expected_change):
+                ended = StoppedBy.SETTLED
+            del shown
         return ended
 
     def shown(self, x0: Tensor) -> Tensor:
@@ -293,8 +330,10 @@ def given_away(preview: Preview) -> Preview:
 class _Limits:
     """What ends a run before its end, and the clock for that."""
 
-    def __init__(self, deadline: float | None, max_nfe: int | None, stop: Callable[[], bool] | None) -> None:
-        self.deadline, self.max_nfe, self.stop = deadline, max_nfe, stop
+    def __init__(
+        self, deadline: float | None, max_nfe: int | None, stop: Callable[[], bool] | None, until: float | None
+    ) -> None:
+        self.deadline, self.max_nfe, self.stop, self.until = deadline, max_nfe, stop, until
         self.begun = self.before = 0.0
         self.fastest = math.inf
 
@@ -310,6 +349,10 @@ class _Limits:
     def spent(self, nfe: int) -> bool:
         """Whether no more evaluations may be made."""
         return self.max_nfe is not None and nfe >= self.max_nfe
+
+    def settled(self, expected: float | None) -> bool:
+        """Whether so little is expected to change that no more is wanted."""
+        return self.until is not None and expected is not None and expected < self.until
 
     def reached(self, nfe: int) -> StoppedBy | None:
         """Why to stop before the next evaluation, if so."""
@@ -331,12 +374,14 @@ class _Limits:
         return self.asked() or (StoppedBy.DEADLINE if late else None)
 
 
-def check_limits(deadline: float | None, max_nfe: int | None) -> None:
-    """ValueError unless there is time for one evaluation."""
+def check_limits(deadline: float | None, max_nfe: int | None, until: float | None = None) -> None:
+    """ValueError unless there is time for one evaluation, and a change that can be waited for."""
     if deadline is not None and not number("deadline", deadline) > 0:
         raise ValueError(f"deadline must be above 0 seconds: got {deadline}")
     if max_nfe is not None and whole("max_nfe", max_nfe) < 1:
         raise ValueError(f"max_nfe must be at least 1: got {max_nfe}")
+    if until is not None and not number("until", until) > 0:
+        raise ValueError(f"until must be above 0, an RMSE in [0, 1] units: got {until}")
 
 
 def resolve_seeds(seeds: Sequence[int] | None, count: int) -> tuple[int, ...]:

@@ -17,14 +17,15 @@ from typing import Any
 
 from torch import Tensor
 
-from nested import NestedState
+from nested import NestedDiffusion, NestedState
+from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored
 from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
-from restoration.restorer import Preview, Restoration
+from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
 from solvers import Prior, Spectral
 
@@ -42,6 +43,7 @@ class Session:
         sha256: of the bytes it came in.
         state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
         state_name: what errors call the state.
+        edit: goes on in place of the preview where the state stands, unless it is in it already.
 
     Attributes:
         seeds: one a sample.
@@ -64,6 +66,7 @@ class Session:
         sha256: str,
         state: NestedState | None = None,
         state_name: str = "the state",
+        edit: EditFile | None = None,
     ) -> None:
         asked = recipe.asked_seeds()
         if state is not None and asked not in (None, state.seeds):
@@ -81,12 +84,18 @@ class Session:
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
         self._restorer = recipe.restorer(prior)
         self.calls = _calls(prior, recipe)
-        self.notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
-        self.state, self.reallocated = self._going_on(state)
+        notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.state, self.reallocated, told = self._going_on(state, edit)
+        self.notes = (*notes, *told, *self._until_notes())
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
+
+    @property
+    def restorer(self) -> Restorer:
+        """That restores it, with the prior in tiles where the picture is large."""
+        return self._restorer
 
     def run(self, watch: Watch, stop: Callable[[], bool] | None = None) -> None:
         """Restore, and tell every event: ``Advanced`` and ``Previewed`` while it runs, ``Restored`` at its end.
@@ -110,6 +119,7 @@ class Session:
                 state=self.state,
                 watch=lambda preview: self.watched(preview, watch),
                 stop=_Pace(self, watch, stop).asked,
+                until=effort.until,
             )
         except ValueError as error:
             if self.state is None:
@@ -121,19 +131,33 @@ class Session:
         """The sampler of this picture's samples, as one batch."""
         return self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
 
-    def _going_on(self, state: NestedState | None) -> tuple[NestedState | None, str | None]:
-        """The state with the recipe's allocation, and what that changes in it."""
-        steps = self.recipe.effort.steps
-        if state is None or state.allocation == steps:
-            return state, None
+    def _going_on(
+        self, state: NestedState | None, edit: EditFile | None
+    ) -> tuple[NestedState | None, str | None, tuple[str, ...]]:
+        """The state with the edit and the recipe's allocation, and what these change in it."""
+        steps, told = self.recipe.effort.steps, tuple[str, ...]()
+        edit = None if edit is None or state is None or edit.is_in(state) else edit
+        if state is None or (state.allocation == steps and edit is None):
+            return state, None, told
         posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
-            changed = state.reallocated(steps, posterior.onward)
+            nested, changed = NestedDiffusion(posterior, state.allocation), state
+            if edit is not None:
+                changed, said = edit.put_in(state, nested, self._restorer, self.problem, self.given.depth)
+                told = (said,)
+            if state.allocation == steps:
+                return changed, None, told
+            changed = nested.extended(changed, steps)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
-        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}"
+        return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}", told
+
+    def _until_notes(self) -> list[str]:
+        if self.recipe.effort.until is None or self._restorer.expects(self.problem.measurement) is not None:
+            return []
+        return ["how much previews of such a picture still change was not measured: --until stops nothing"]
 
     def watched(self, preview: Preview, watch: Watch) -> bool:
         """Tell what one evaluation brought, whoever made it; whether the watcher wants to stop."""
@@ -164,10 +188,14 @@ class Session:
             expected_change=preview.expected_change,
         )
 
-    def restored(self, done: Restoration) -> Restored:
-        """What the end of a run of this picture's measurement is to be stored as."""
+    def restored(self, done: Restoration, told: Mapping[str, Any] | None = None) -> Restored:
+        """What the end of a run of this picture's measurement is to be stored as.
+
+        Args:
+            told: what its record says beside ``record``, and in place of it.
+        """
         best, stopped_by = done.preview, done.stopped_by.value
-        record = {**self.record, **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        record = {**self.record, **(told or {}), **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, done.seeds, record)
         return Restored(

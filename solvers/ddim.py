@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -58,7 +59,7 @@ class DDIM(Sampler):
         """x̂₀ itself: nothing more is known before the run ends."""
         return x0
 
-    def take(self, index: int) -> DDIM:
+    def take(self, index: int | Sequence[int]) -> DDIM:
         """Itself: nothing in it belongs to one image."""
         return self
 

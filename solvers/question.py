@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -124,8 +124,20 @@ class Posterior(Protocol):
         """What to show of x̂₀ while the run that made it has not ended."""
         ...
 
-    def take(self, index: int) -> Posterior:
-        """The sampler of one image of the batch."""
+    def measured_part(self, change: Tensor, k: int | None = None) -> Tensor:
+        """The part of a change of x₀ (B, C, H, W) in what was measured; with k, where that is less noisy."""
+        ...
+
+    def moved(self, change: Tensor) -> Tensor | None:
+        """What would have been measured, y + A·change, of an image changed so; None where nothing was."""
+        ...
+
+    def remeasured(self, y: Tensor) -> Posterior:
+        """The sampler with other values measured, in its units."""
+        ...
+
+    def take(self, index: int | Sequence[int]) -> Posterior:
+        """The sampler of one image of the batch, or of several, repeated ones too."""
         ...
 
     def fingerprint(self) -> str:
@@ -182,6 +194,18 @@ class Sampler:
         """x_k ~ q(x_k | x₀)."""
         alpha_bar = self.schedule.alpha_bar(k)
         return math.sqrt(alpha_bar) * x0 + math.sqrt(1 - alpha_bar) * noise.normal(x0.shape)
+
+    def measured_part(self, change: Tensor, k: int | None = None) -> Tensor:
+        """Nothing: this sampler knows of no measurement."""
+        return torch.zeros_like(change)
+
+    def moved(self, change: Tensor) -> Tensor | None:
+        """None: this sampler knows of no measurement."""
+        return None
+
+    def remeasured(self, y: Tensor) -> Self:
+        """ValueError: this sampler knows of no measurement."""
+        raise ValueError(f"{type(self).__name__} knows of no measurement that could be another one")
 
     def sample(self, x_k: Tensor, k: int, n: int, noise: NoiseSource) -> Iterator[Tensor]:
         """x̂₀ after each of n evaluations from x_k at level k; the last is x₀."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nested import NestedState
 from restoration.commands.settings import EffortSettings
@@ -18,6 +19,7 @@ from restoration.errors import OutputError, RestorationError
 from restoration.events import Advanced, Event, Output, Previewed, Restored, Skipped
 from restoration.pictures import images, outputs
 from restoration.pictures.outputs import Standing
+from restoration.pictures.picture import Picture
 
 STATE_EVERY_S = 0.5
 """Least seconds between two writes of a state within an inner run."""
@@ -96,6 +98,12 @@ class Delivery:
             return replace(event, path=str(self.target))
         return event
 
+    def candidates(self, given: Picture, pictures: Tensor, nfe: int, record: Mapping[str, Any]) -> None:
+        """Write every candidate (N, C, H, W) among the previews, if these are wanted, numbered from 1."""
+        if self.previews is not None:
+            for i, picture in enumerate(pictures, start=1):
+                self._save(self._preview(self.previews, f"{nfe:03d}-{i}"), Output("", given.like(picture), record))
+
     def _beside(self, suffix: str) -> Path:
         return self.target.with_name(f"{self.target.stem}-{suffix}{self.target.suffix}")
 
@@ -143,6 +151,10 @@ class StateFile:
             return None
         self._stored = state.spent
         return state
+
+    def forget(self) -> None:
+        """Another way is taken from an earlier preview: what the file holds is not of it."""
+        self._stored, self._newest = -1, None
 
     def follow(self, event: Event) -> None:
         """Write what an event brings, if it is time to."""

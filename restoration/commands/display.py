@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from restoration.events import Advanced, Event, Failed, LeftOut, Noted, Previewed, Restored, Skipped
+from restoration.events import Advanced, Event, Failed, LeftOut, Noted, Offered, Previewed, Restored, Skipped
 
 LONGEST_NAME = 20
 
@@ -99,6 +99,16 @@ class Display:
         with _nobody_may_listen():
             self.console.print(text, markup=False)
 
+    def ask(self, question: str) -> str | None:
+        """What somebody answers on stdin, a line; None where it has ended. The bar waits."""
+        if self._shown:
+            self._bar.stop()
+        self.warn(question)
+        answer = sys.stdin.readline()
+        if self._shown:
+            self._bar.start()
+        return answer or None
+
     def show(self, event: Event) -> None:
         """Tell an event: its JSON line on stdout with ``as_json``, else text, or the bar a little longer."""
         if isinstance(event, Advanced):
@@ -108,6 +118,8 @@ class Display:
             with _nobody_may_listen():
                 sys.stdout.write(line + "\n")
                 sys.stdout.flush()
+        elif isinstance(event, Offered):
+            self.say(_offered_in_words(event))
         elif not isinstance(event, Failed):  # that is told by whoever decides whether to go on
             self.say(_in_words(event))
 
@@ -153,3 +165,10 @@ def _in_words(event: Previewed | Restored | Skipped | Noted | LeftOut) -> str:
         return f"{name}: {spent}, {event.elapsed:.1f} s, seed {event.seeds[0]}{told}"
     why = event.stopped_by.replace("_", " ")
     return f"{name}: stopped at {spent} ({why}), seed {event.seeds[0]}{told}"
+
+
+def _offered_in_words(event: Offered) -> str:
+    change = event.expected_change
+    told = f", expected to change by about {change:.2g}" if change else ""
+    spent = f"{event.nfe} of {event.total_nfe} evaluations"
+    return f"{Path(event.input).name}: {event.candidates} candidates at {spent} each{told} → {event.path}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from restoration.commands.checks import check_steering
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
@@ -20,7 +21,9 @@ from restoration.commands.settings import (
     Settings,
     TaskSettings,
 )
+from restoration.commands.steer import Steering
 from restoration.commands.together import Prepare, Prepared, Tally, Together
+from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, LeftOut, Noted
 from restoration.pictures import images, inputs, outputs
@@ -57,6 +60,7 @@ def run(settings: Settings) -> int:
         tally = Tally(display, found.batch)
         prepare = partial(_session, settings, recipe, display=display)
         together = len(deliveries) > 1 and settings.batch != 1 and settings.effort.deadline is None
+        together = together and settings.effort.until is None
         if together:
             everything = Together(recipe, deliveries, prepare, display, interrupt, tally)
             left = everything.restore(settings.batch)
@@ -83,7 +87,8 @@ def _one_by_one(
             if prepared is None:
                 continue
             with display.bar(delivery.file.name, sum(prepared.session.recipe.effort.steps)):
-                prepared.session.run(_watch(prepared, interrupt), lambda: interrupt.asked)
+                work = prepared.steered or prepared.session
+                work.run(_watch(prepared, interrupt), lambda: interrupt.asked)
         except InterruptedError as error:  # before the first evaluation had ended
             tally.unfinished(delivery, error)
             return 0
@@ -108,6 +113,7 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
     """
     output, effort = settings.output, settings.effort
     _check(settings, task, found.batch)
+    check_steering(settings, found.batch)
     folder = outputs.is_folder(output.path, batch=found.batch, typed_so=output.is_folder)
     _check_form(output, folder)
     targets = outputs.plan(
@@ -127,8 +133,9 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
         for given, target in targets.items()
     ]
     mask = settings.task.mask
+    read = [None if mask is None or mask.is_dir() else mask, settings.steering.edit]
     outputs.spare(
-        [*(given.file for given in found.inputs), *([] if mask is None or mask.is_dir() else [mask])],
+        [*(given.file for given in found.inputs), *(path for path in read if path is not None)],
         [output.state, *(path for delivery in deliveries for path in delivery.written(effort))],
     )
     return deliveries
@@ -171,17 +178,30 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
     notes: tuple[str, ...] = ()
     if recipe.mask is None and settings.task.mask is not None:
         recipe, notes = with_mask(settings.task, recipe, file)
+    steering = settings.steering
+    edit = None if steering.edit is None else EditFile.read(steering.edit, steering.trust)
     stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
-    state = None if stored is None else stored.load(recipe.prior.device, redo=output.overwrite)
+    redo = output.overwrite and edit is None
+    state = None if stored is None else stored.load(recipe.prior.device, redo=redo)
+    if edit is not None and state is None:
+        raise ValueError(f"--edit needs a run that has come to a preview: there is no --state {output.state}")
     if not output.overwrite:
         # a stopped run with a state is continued, so that only a finished one is done
         limits = recipe.limits() if output.state is None else None
-        skipped = delivery.skipped(recipe.effort, recipe.identity(sha256, state), limits)
+        expected = edit.told(state) if edit is not None and state is not None else state
+        identity = recipe.identity(sha256, expected, steering.candidates, steering.choices)
+        if steering.interactive and delivery.target.exists():
+            raise OutputError(f"{delivery.target} exists; choose another output, or --overwrite")
+        skipped = delivery.skipped(recipe.effort, identity, limits)
         if skipped is not None:
             display.show(skipped)
             return None
     recipe, picture = opened(recipe, file, strip=output.strip)
-    session = Session(recipe, name, picture, sha256, state, str(output.state))
+    alone = None if steering.candidates is not None else state
+    session = Session(recipe, name, picture, sha256, alone, str(output.state), edit)
+    steered = None
+    if steering.candidates is not None:
+        steered = Steering(session, steering, delivery, state, stored, display.ask, overwrite=output.overwrite)
     lost = losses(session.given, delivery.target.suffix)
     for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
         display.show(Noted(name, note))
@@ -193,7 +213,7 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
             stored.follow(event)
         display.show(delivery.deliver(event, display.warn))
 
-    return Prepared(session, tell)
+    return Prepared(session, tell, steered)
 
 
 def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, Picture]:
@@ -210,7 +230,7 @@ def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, 
 
 def _recipe(settings: Settings, task: Task) -> Recipe:
     """What the inputs share, with its prior and mask loaded."""
-    sampler = sampler_of(settings.sampler, settings.effort.samples)
+    sampler = sampler_of(settings.sampler, settings.steering.candidates or settings.effort.samples)
     path = settings.task.mask
     if path is not None and not path.is_dir():
         known_pixels(_mask(settings.task, path, None)[0], str(path))  # before the prior is loaded
@@ -277,6 +297,8 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError(f"--batch must be at least 1, or auto: got {settings.batch}")
     if settings.batch not in (None, 1) and effort.deadline is not None:
         raise ValueError("--deadline is the time of one input: leave --batch away, whose inputs share the time")
+    if settings.batch not in (None, 1) and effort.until is not None:
+        raise ValueError("--until stops one input at a time: leave --batch away")
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
     check_work(settings.task, effort, task)

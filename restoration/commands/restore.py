@@ -16,9 +16,11 @@ from restoration.commands.settings import (
     PriorSettings,
     SamplerSettings,
     Settings,
+    SteeringSettings,
     TaskSettings,
     TileSettings,
     allocation_of,
+    choices_of,
 )
 from restoration.tasks import HELP, MASKED, NOISY, takers
 
@@ -147,6 +149,30 @@ def restore(
     max_nfe: Annotated[
         int | None, typer.Option(help="Network evaluations an input may take; the best so far is kept.")
     ] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(help="Stop at a preview that is expected to change by less: RMSE in [0, 1], e.g. 0.02."),
+    ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Show N candidates at every preview, to be chosen from (docs/steering.md)."
+        ),
+    ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(metavar="3,1,2", help="Which are kept, preview by preview; several of one: 3,1+4,2."),
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", help="Ask at every preview which candidate is kept.")
+    ] = False,
+    edit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A changed preview goes on in its place, where --state stands."),
+    ] = None,
+    trust_edit: Annotated[
+        bool, typer.Option("--trust-edit", help="Keep what contradicts the measurement in it, too.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Repeats a run; drawn and reported if not given.")] = None,
     samples: Annotated[
         int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
@@ -247,12 +273,14 @@ def restore(
                 compile=compile,
             ),
             tiles=TileSettings(overlap=overlap, batch=tile_batch),
+            steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
             sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
             effort=EffortSettings(
                 steps,
                 vanilla=vanilla,
                 samples=samples,
                 seed=seed,
+                until=until,
                 deadline=deadline,
                 max_nfe=max_nfe,
             ),

@@ -117,6 +117,7 @@ class EffortSettings:
         seed: of the first sample, the next ones count on; None draws it.
         deadline: seconds a picture may take.
         max_nfe: network evaluations a picture may take.
+        until: expected change, RMSE in [0, 1] units, below which a preview is the result.
     """
 
     allocation: tuple[int, ...] = (10, 10, 10)
@@ -125,11 +126,44 @@ class EffortSettings:
     seed: int | None = None
     deadline: float | None = None
     max_nfe: int | None = None
+    until: float | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The allocation that is run: one outer step of all evaluations with ``vanilla``."""
         return (sum(self.allocation),) if self.vanilla else self.allocation
+
+
+@dataclass(frozen=True)
+class SteeringSettings:
+    """What a person decides on the way.
+
+    Args:
+        candidates: shown at every preview, to be chosen from; None is a run that nobody chooses in.
+        choices: which are kept, counted from 1, preview by preview.
+        interactive: after these it is asked.
+        edit: a picture that goes on in place of the preview where the state stands.
+        trust: it is kept also where it contradicts the measurement.
+    """
+
+    candidates: int | None = None
+    choices: tuple[tuple[int, ...], ...] = ()
+    interactive: bool = False
+    edit: Path | None = None
+    trust: bool = False
+
+
+def choices_of(text: str | None) -> tuple[tuple[int, ...], ...]:
+    """``3,1+4,2``: which candidates are kept, preview by preview; ValueError for what is none."""
+    if text is None:
+        return ()
+    try:
+        chosen = tuple(tuple(int(number) for number in part.split("+")) for part in text.split(","))
+    except ValueError:
+        chosen = ()
+    if not chosen or any(number < 1 for choice in chosen for number in choice):
+        raise ValueError(f"--choose must be numbers of candidates, as 3,1,2 or 3,1+4,2: got {text!r}")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -177,6 +211,7 @@ class Settings:
     output: OutputSettings
     prior: PriorSettings = PriorSettings()
     tiles: TileSettings = TileSettings()
+    steering: SteeringSettings = SteeringSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
     batch: int | None = 1

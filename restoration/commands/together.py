@@ -12,6 +12,7 @@ from restoration.commands import console
 from restoration.commands.delivery import Delivery
 from restoration.commands.display import Display
 from restoration.commands.interrupt import Interrupt
+from restoration.commands.steer import Steering
 from restoration.events import Advanced, Event, Failed
 from restoration.recipe import Recipe
 from restoration.service.engine import Engine
@@ -33,10 +34,12 @@ class Prepared:
     Args:
         session: its restoration.
         tell: writes and shows what an event brings.
+        steered: who chooses among its candidates, in place of the session; never of several inputs at once.
     """
 
     session: Session
     tell: Callable[[Event], None]
+    steered: Steering | None = None
 
 
 Prepare = Callable[[Delivery], Prepared | None]

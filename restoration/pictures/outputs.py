@@ -174,7 +174,7 @@ def standing(target: Path, wanted: Mapping[str, Any], limits: Mapping[str, Any] 
     if by == "finished":
         return Standing.DONE
     as_asked = limits is not None and all(record.get(key) == value for key, value in limits.items())
-    return Standing.DONE if as_asked and by in ("deadline", "max_nfe") else Standing.UNFINISHED
+    return Standing.DONE if as_asked and by in ("deadline", "max_nfe", "settled") else Standing.UNFINISHED
 
 
 def sha256(path: Path) -> str:

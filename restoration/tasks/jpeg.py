@@ -154,6 +154,9 @@ class Jpeg(Kind):
     def turned(self, pictures: Tensor) -> Tensor:
         return self._known.upright(pictures)
 
+    def unturned(self, pictures: Tensor) -> Tensor:
+        return self._known.as_stored(pictures)
+
     def facts(self, picture: Tensor) -> dict[str, float]:
         """The share of the file's coefficients that the picture, in 8 bits, has with its tables: "reencoded"."""
         import torch

@@ -171,6 +171,10 @@ class Kind(ABC):
         """Cropped pictures (..., C, H, W) as they are to be seen."""
         return pictures
 
+    def unturned(self, pictures: Tensor) -> Tensor:
+        """The inverse of :meth:`turned`."""
+        return pictures
+
     def facts(self, picture: Tensor) -> dict[str, float]:
         """What can be told of a restored picture (C, H, W) by itself, by name."""
         return {}

@@ -60,6 +60,27 @@ class Problem:
         settled = self.task.kind.settled(images, self.plane)
         return self.crop(settled.expand(-1, 3, -1, -1) if self.grey else settled)
 
+    def edited(self, images: Tensor, picture: Tensor, tolerance: float) -> Tensor:
+        """Images (B, C, H, W) of the operator's size with an edited picture in them, where it differs from theirs.
+
+        Args:
+            images: in [0, 1], restored from the measurement.
+            picture: (C', H', W'), as :meth:`finished` gives it of them, and changed.
+            tolerance: a difference up to which it is no change, as of rounding to 8 bits.
+
+        Raises:
+            ImageError: a picture of another size.
+        """
+        shown = self.finished(images)
+        picture = with_channels(picture, shown.shape[1])[0].to(shown)
+        if picture.shape[1:] != shown.shape[2:]:
+            raise ImageError(f"an edit must have the preview's size, {_size(shown[0])}: got {_size(picture)}")
+        changed = self.task.kind.unturned((picture - shown).abs() > tolerance)
+        result, new = images.clone(), self.task.kind.unturned(picture)
+        place = self.frame.crop(result)
+        place.copy_(torch.where(changed, new, place))  # of a grey picture in all channels alike
+        return result
+
     @property
     def grey(self) -> bool:
         """Whether a grey picture is restored by a prior of colour ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -156,14 +156,30 @@ class Spectral(Sampler):
         weight = torch.where(variance > 0, r2 / (r2 + variance).clamp(min=torch.finfo(r2.dtype).tiny), 1)
         return x0 + self.measurement.operator.V(weight * residual)
 
+    @torch.no_grad()
+    def measured_part(self, change: Tensor, k: int | None = None) -> Tensor:
+        """A change (B, C, H, W) on the range; with k, where the measurement is less noisy than that level."""
+        (known,) = self.look_up((self.nu.isfinite() if k is None else self.heard(k)).double())
+        return self.measurement.operator.V(known * self.measurement.operator.Vt(change))
+
+    @torch.no_grad()
+    def moved(self, change: Tensor) -> Tensor:
+        """y + A·change, in its units."""
+        moved: Tensor = self.measurement.y + self.measurement.operator(change)
+        return moved
+
+    def remeasured(self, y: Tensor) -> Self:
+        """The sampler with another y (B, C', H', W')."""
+        return self.of(self.prior, replace(self.measurement, y=y), self.settings)
+
     def look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
         """Each table's values for the distinct ν of ``nu`` as values for components, in the state's dtype."""
         values = torch.stack(tables).to(self.ybar.device, self.ybar.dtype)
         chosen = values.index_select(1, self._which.flatten())  # several times faster than values[:, which]
         return chosen.view(len(tables), *self._which.shape).unbind()
 
-    def take(self, index: int) -> Self:
-        """The sampler of one image of the batch."""
+    def take(self, index: int | Sequence[int]) -> Self:
+        """The sampler of one image of the batch, or of several, repeated ones too."""
         return self.of(self.prior, self.measurement.take(index), self.settings)
 
     def told(self) -> object:

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from nested import NestedState
 from nested.reading import conform, read_json
+from nested.record import Choice, Edit, Reallocation
+from nested.state import OLDER, _digest
 
 
 class Told(TypedDict):
@@ -77,7 +79,7 @@ def stored(path: Path) -> NestedState:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("outer_step", 9), ("nfe", 5), ("seeds", []), ("seeds", [2]), ("levels", [9, 5, 0]), ("device", "cuda"),
-     ("identities", ["d"]), ("nfe", float("inf")), ("reallocations", [[1, [2]]])],
+     ("identities", ["d"]), ("nfe", float("inf")), ("record", [{"act": "edit"}])],
 )  # fmt: skip
 def test_a_state_with_another_fact_is_refused_by_its_digest(tmp_path: Path, field: str, value: Any) -> None:
     path = tmp_path / "state"
@@ -88,6 +90,61 @@ def test_a_state_with_another_fact_is_refused_by_its_digest(tmp_path: Path, fiel
     assert facts[field] != value
     save_file(tensors, path, {**metadata, "state": json.dumps({**facts, field: value})})
     with pytest.raises(ValueError, match="its digest is that of another content"):
+        NestedState.load(path)
+
+
+REALLOCATION = {"act": "reallocation", "nfe": 2, "allocation": [4, 4]}
+CHOICE = {"act": "choice", "nfe": 4, "candidates": [1, 2], "kept": [1], "seeds": [2, 3]}
+EDIT = {"act": "edit", "nfe": 4, "sha256": "a" * 64, "trust": False}
+
+
+def rewritten(path: Path, **changed: Any) -> None:
+    """A state file with other facts, and the digest of them."""
+    with safe_open(path, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    text = json.dumps({**json.loads(metadata["state"]), **changed})
+    save_file(tensors, path, {**metadata, "state": text, "sha256": _digest(text, tensors)})
+
+
+def test_a_state_of_the_older_format_is_read_with_its_changes_of_allocation(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    state = stored(path)
+    with safe_open(path, "pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    facts = json.loads(metadata["state"])
+    del facts["record"]
+    text = json.dumps({**facts, "reallocations": [[2, [4, 4]]]})
+    save_file(tensors, path, {"format": OLDER, "state": text, "sha256": _digest(text, tensors)})
+    read = NestedState.load(path)
+    assert read.x_k.equal(state.x_k)
+    assert read.record == (Reallocation(2, (4, 4)),)
+    read.save(path)
+    assert NestedState.load(path).reallocations == ((2, (4, 4)),)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    stored(path)
+    rewritten(path, record=[REALLOCATION, CHOICE, EDIT])
+    assert NestedState.load(path).record == (
+        Reallocation(2, (4, 4)), Choice(4, (1, 2), (1,), (2, 3)), Edit(4, "a" * 64, False),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"act": "edit"}, ["edit"], [{**EDIT, "act": "none"}], [{**EDIT, "nfe": -1}], [{**EDIT, "trust": 1}],
+        [{**EDIT, "sha256": "a"}], [{**EDIT, "more": 1}], [{**CHOICE, "kept": [2]}], [{**CHOICE, "seeds": []}],
+        [{**CHOICE, "kept": [0, 1], "seeds": [1, 2, 3]}], [{**CHOICE, "nfe": 9}], [CHOICE, REALLOCATION],
+        [{**REALLOCATION, "allocation": [1.5]}], [{**REALLOCATION, "allocation": 4}], [[]], None,
+    ],
+)  # fmt: skip
+def test_a_record_that_is_none_is_refused(tmp_path: Path, record: Any) -> None:
+    path = tmp_path / "state"
+    stored(path)
+    rewritten(path, record=record)
+    with pytest.raises(ValueError, match="is not a state file, or is damaged"):
         NestedState.load(path)
 
 
