@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ class Jobs:
         options = upload.options
         try:
             name = self.prior_named(options.prior)
-            check(options, self.limits.one, masked=upload.mask is not None)
+            await self._in_thread(partial(check, options, self.limits.one, masked=upload.mask is not None))
         except (RestorationError, ValueError) as error:
             raise from_error(error) from None
         try:
