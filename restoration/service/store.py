@@ -128,26 +128,48 @@ class Store:
         atomic_write(path, content if callable(content) else lambda file: file.write(content))
         return path
 
-    def save(self, id: str, owner: str, facts: dict[str, Any], *, open: bool, until: float | None) -> None:
-        """Store what is known of a run. OSError where that fails.
+    def save(
+        self,
+        id: str,
+        owner: str,
+        facts: dict[str, Any],
+        *,
+        open: bool,
+        until: float | None,
+        event: tuple[int, str, str] | None = None,
+        new: bool = False,
+        last: int | None = None,
+    ) -> None:
+        """Store what is known of a run, and what happened to it: both or nothing.
 
         Args:
             id, owner, facts: as in :class:`Stored`.
             open: it has not ended.
             until: seconds since 1970 at which it may go.
+            event: (seq, kind, data as JSON text).
+            new: it is not there yet. A run that has been removed does not come again.
+            last: later events are forgotten.
+
+        Raises:
+            OSError: that fails, or the run has been removed.
         """
         size = self._size(id)
-        with self._told() as told:
-            told.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "open = excluded.open, until = excluded.until, bytes = excluded.bytes, facts = excluded.facts",
-                (id, owner, int(open), until, size, json.dumps(facts)),
-            )
-
-    def add(self, id: str, seq: int, kind: str, data: str) -> None:
-        """Store an event of a run. OSError where that fails."""
-        with self._told() as told:
-            told.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", (id, seq, kind, data))
+        kept = (owner, int(open), until, size, json.dumps(facts), id)
+        with self._told() as told, _whole(told):
+            if new:
+                told.execute(
+                    "INSERT INTO runs (owner, open, until, bytes, facts, id) VALUES (?, ?, ?, ?, ?, ?)", kept
+                )
+            else:
+                changed = told.execute(
+                    "UPDATE runs SET owner = ?, open = ?, until = ?, bytes = ?, facts = ? WHERE id = ?", kept
+                )
+                if not changed.rowcount:
+                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), id)
+            if last is not None:
+                told.execute("DELETE FROM events WHERE run = ? AND seq > ?", (id, last))
+            if event is not None:
+                told.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", (id, *event))
 
     def load(self, id: str) -> Stored | None:
         """A run; None where there is none of that id."""
@@ -221,3 +243,16 @@ class Store:
                 yield self._facts
             except sqlite3.Error as error:
                 raise OSError(errno.EIO, f"the store's facts cannot be used: {error}") from None
+
+
+@contextmanager
+def _whole(told: sqlite3.Connection) -> Iterator[None]:
+    """All that is done to a data base meanwhile, or nothing."""
+    told.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        told.execute("COMMIT")
+    except BaseException:
+        if told.in_transaction:
+            told.execute("ROLLBACK")
+        raise

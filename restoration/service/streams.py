@@ -35,6 +35,7 @@ async def told(job: Job, after: int, media_type: str | None = None) -> AsyncIter
     """
     seen: Told | None = None
     while True:
+        since = job.version
         found = job.after(after, seen)
         for event in found:
             if event.seq is None:
@@ -50,7 +51,7 @@ async def told(job: Job, after: int, media_type: str | None = None) -> AsyncIter
             return
         if not found:
             yield None
-        await job.changed(ALIVE_EVERY_S)
+        await job.changed(ALIVE_EVERY_S, since)
 
 
 async def _with_picture(job: Job, event: Told, media_type: str) -> Told:
