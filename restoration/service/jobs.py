@@ -30,9 +30,10 @@ from restoration.service.opening import Bounds, Opened, check, drawn_seed, named
 from restoration.service.pool import Pool
 from restoration.service.problems import ProblemError, from_error
 from restoration.service.schema import PriorFacts, Restoration, State
+from restoration.service.showing import Showing
 from restoration.service.store import Store
 from restoration.service.uploads import Upload
-from restoration.service.work import OverloadedError, Work
+from restoration.service.work import ClosedError, OverloadedError, Work
 
 _log = logging.getLogger("restoration.service")
 REAPED_EVERY_S = 10.0
@@ -89,6 +90,7 @@ class Jobs:
         self._posing = ThreadPoolExecutor(POSING, "posing")
         self._loading: dict[str, ThreadPoolExecutor] = {}  # one thread a prior: a slow one holds up nobody else
         self._counting = threading.Lock()
+        self.showing = Showing()
         self._tasks: set[asyncio.Future[None]] = set()
 
     # the server's life
@@ -169,7 +171,7 @@ class Jobs:
 
     def _submit(self, job: Job, work: Work, wait: float = 0.0) -> None:
         """Hand a run to its engine; what a client has wished meanwhile is done then."""
-        ticket = self.pool.engine(self._prior_of(job), wait).submit(work, job.heard)
+        ticket = self.pool.submit(self._prior_of(job), work, job.heard, wait)
         job.ticket = ticket
         if job.removed:
             ticket.cancel()
@@ -229,6 +231,7 @@ class Jobs:
                 await asyncio.to_thread(job.save_state, job.ticket.state)
         for pool in (*self._loading.values(), self._posing, self._desk):
             await asyncio.to_thread(pool.shutdown, True)
+        await asyncio.to_thread(self.showing.close)
         if self._own_decoder:
             await asyncio.to_thread(self.decoder.close)
         self.store.close()
@@ -294,6 +297,8 @@ class Jobs:
             await asyncio.to_thread(self.store.remove, id)
             if self.draining and isinstance(error, Exception):
                 raise _stopping() from None
+            if isinstance(error, ClosedError):
+                raise _broken() from None
             if isinstance(error, OverloadedError):
                 self.metrics.refused.labels("deadline").inc()
                 raise _overloaded(error) from None
@@ -357,7 +362,7 @@ class Jobs:
         job.facts.notes = list(opened.notes)
         return opened
 
-    def find(self, id: str, owner: str) -> Job:
+    async def find(self, id: str, owner: str) -> Job:
         """A client's restoration.
 
         Raises:
@@ -365,7 +370,9 @@ class Jobs:
         """
         job = self._open.get(id) or self._seen.get(id)
         if job is None:
-            stored = self.store.load(id)
+            stored = await asyncio.to_thread(self.store.load, id)
+            job = self._open.get(id) or self._seen.get(id)  # it may have come meanwhile
+        if job is None:
             if stored is not None and stored.owner == owner and not self.ready:
                 raise ProblemError(503, "this server is just starting", {"Retry-After": "2"})
             if stored is not None:
@@ -426,6 +433,8 @@ class Jobs:
                 await asyncio.to_thread(again.undo, before, job.events)
                 if again.removed and not self.draining:
                     raise _gone() from None
+                if isinstance(error, ClosedError):
+                    raise _broken() from None
                 if isinstance(error, OverloadedError):
                     raise _overloaded(error) from None
                 if isinstance(error, OSError):
@@ -545,6 +554,10 @@ def _gone() -> ProblemError:
 
 def _stopping() -> ProblemError:
     return ProblemError(503, "this server is about to stop", {"Retry-After": "10"})
+
+
+def _broken() -> ProblemError:
+    return ProblemError(503, "the engine has just ended; another is started", {"Retry-After": "5"})
 
 
 def _full(error: OSError) -> ProblemError:

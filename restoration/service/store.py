@@ -96,6 +96,8 @@ class Store:
             raise StoreError(f"{folder} is in use by another server: choose another --store") from None
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{folder} cannot be used as a store: {error}") from None
+        with self._told() as told:
+            self._used = int(told.execute("SELECT COALESCE(SUM(bytes), 0) FROM runs").fetchone()[0])
         self._sweep()
 
     def close(self) -> None:
@@ -153,7 +155,7 @@ class Store:
         Raises:
             OSError: that fails, or the run has been removed.
         """
-        size = self._size(id)
+        size, before = self._size(id), 0
         kept = (owner, int(open), until, size, json.dumps(facts), id)
         with self._told() as told, _whole(told):
             if new:
@@ -161,6 +163,7 @@ class Store:
                     "INSERT INTO runs (owner, open, until, bytes, facts, id) VALUES (?, ?, ?, ?, ?, ?)", kept
                 )
             else:
+                before = _bytes_of(told, id)
                 changed = told.execute(
                     "UPDATE runs SET owner = ?, open = ?, until = ?, bytes = ?, facts = ? WHERE id = ?", kept
                 )
@@ -170,6 +173,7 @@ class Store:
                 told.execute("DELETE FROM events WHERE run = ? AND seq > ?", (id, last))
             if event is not None:
                 told.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", (id, *event))
+            self._used += size - before
 
     def load(self, id: str) -> Stored | None:
         """A run; None where there is none of that id."""
@@ -188,6 +192,7 @@ class Store:
     def remove(self, id: str) -> None:
         """Forget a run and its files."""
         with suppress(OSError), self._told() as told:
+            self._used -= _bytes_of(told, id)
             told.execute("DELETE FROM runs WHERE id = ?", (id,))
             told.execute("DELETE FROM events WHERE run = ?", (id,))
         if _ID.fullmatch(id):
@@ -205,8 +210,7 @@ class Store:
 
     def used(self) -> int:
         """Bytes of all runs, as they were when last saved."""
-        with self._told() as told:
-            return int(told.execute("SELECT COALESCE(SUM(bytes), 0) FROM runs").fetchone()[0])
+        return self._used
 
     def has_room(self, more: int) -> bool:
         """Whether so many bytes fit, once runs have made room that have ended, the oldest first."""
@@ -243,6 +247,11 @@ class Store:
                 yield self._facts
             except sqlite3.Error as error:
                 raise OSError(errno.EIO, f"the store's facts cannot be used: {error}") from None
+
+
+def _bytes_of(told: sqlite3.Connection, id: str) -> int:
+    found = told.execute("SELECT bytes FROM runs WHERE id = ?", (id,)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from restoration.service import showing
 from restoration.service.decoding import Decoder, _Process
 from restoration.service.job import Job, Told
 from restoration.service.jobs import Jobs, Limits
@@ -255,3 +256,59 @@ def test_runs_may_come_while_all_are_looked_through(store: Store) -> None:
         assert jobs.counts()[0] == 4  # every look brought one, and ended all the same
 
     asyncio.run(look())
+
+
+def test_store_counts_its_bytes_as_they_change(store: Store) -> None:
+    ids = [store.new() for _ in range(2)]
+    for id in ids:
+        store.write(id, "image", bytes(700))
+        store.save(id, "", {}, open=True, until=None, new=True)
+    store.write(ids[0], "010.png", bytes(300))
+    store.save(ids[0], "", {}, open=True, until=None)
+    assert store.used() == 1700
+    store.remove(ids[0])
+    store.remove(ids[0])
+    assert store.used() == 700
+    store.close()
+    again = Store(store.folder)
+    assert again.used() == 700
+    again.close()
+
+
+def test_pictures_and_streams_of_one_client_are_bounded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = ask(client, **SHORT).json()["id"]
+    ended(client, id)
+    jpeg = f"/v1/restorations/{id}/image?format=jpg"
+    made = client.get(jpeg).content
+    with monkeypatch.context() as patched:
+        patched.setattr(showing, "converted", None)  # it is not made again
+        assert client.get(jpeg).content == made
+    free = threading.Event()
+    converted = showing.converted
+
+    def slowly(*arguments: Any) -> bytes:
+        free.wait(20)
+        return converted(*arguments)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(4) as threads:
+        patched.setattr(showing, "converted", slowly)
+        patched.setattr(showing, "MOST_AT_ONCE", 2)
+        answers = [threads.submit(client.get, f"{jpeg}&output_quality={i + 1}") for i in range(4)]
+        while sum(answer.done() for answer in answers) < 2:
+            time.sleep(0.02)
+        assert client.get("/healthz").status_code == 200
+        assert client.get(f"/v1/restorations/{id}").status_code == 200
+        free.set()
+        assert sorted(answer.result().status_code for answer in answers) == [200, 200, 429, 429]
+    monkeypatch.setattr(showing, "MOST_WATCHED", 0)
+    assert client.get(f"/v1/restorations/{id}/events").status_code == 429
+
+
+def test_watchers_are_those_that_watch(client: TestClient) -> None:
+    id = ask(client, **SHORT).json()["id"]
+    ended(client, id)
+    assert client.get(f"/v1/restorations/{'x' * 22}/events").status_code == 404
+    assert kinds(client, id)[-1] == "result"
+    assert "restoration_watchers 0.0" in client.get("/metrics").text
