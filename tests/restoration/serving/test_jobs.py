@@ -127,6 +127,7 @@ def test_wish_before_a_run_is_in_its_engine_is_done(
             assert client.delete(f"/v1/restorations/{id}").status_code == 204
 
     monkeypatch.setattr(Job, "queued", wished)
+    ((_, engine),) = client.jobs.pool.stats()  # type: ignore[attr-defined]
     client.post(f"/v1/restorations/{id}/more", json={"nfe": 600 - nfe})
     if wish == "stopping":
         known = ended(client, id)
@@ -137,6 +138,8 @@ def test_wish_before_a_run_is_in_its_engine_is_done(
         while any(stats.runs for _, stats in client.jobs.pool.stats()):  # type: ignore[attr-defined]
             assert time.monotonic() < end
             time.sleep(0.02)
+        ((_, after),) = client.jobs.pool.stats()  # type: ignore[attr-defined]
+        assert after.nfe - engine.nfe < 300  # it was given up, not run to its end
         assert client.get(f"/v1/restorations/{id}").status_code == 404
         assert client.jobs.store.load(id) is None  # type: ignore[attr-defined]
 
