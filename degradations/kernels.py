@@ -11,6 +11,7 @@ from torch import Tensor
 LARGEST = 2001
 """Pixels a side of the largest kernel that is made."""
 _FINE = 16  # points a pixel and side, or a pixel of a line's length
+_AT_ONCE = 4096  # points of a line
 
 
 def gaussian(sigma: float, sigma_across: float | None = None) -> Tensor:
@@ -48,8 +49,14 @@ def disk(radius: float) -> Tensor:
     _positive("radius", radius)
     reach = _bounded(2 * math.ceil(radius - 0.5) + 1) // 2
     fine = (torch.arange((2 * reach + 1) * _FINE, dtype=torch.float64) + 0.5) / _FINE - reach - 0.5
-    inside = (fine[:, None] ** 2 + fine**2 <= radius**2).double()
-    covered = inside.unfold(0, _FINE, _FINE).unfold(1, _FINE, _FINE).mean(dim=(2, 3))
+    middles = torch.arange(-reach, reach + 1, dtype=torch.float64).abs()
+    near, far = (middles - 0.5).clamp(min=0) ** 2, (middles + 0.5) ** 2
+    covered = (far[:, None] + far <= radius**2).double()
+    # Only pixels on the edge are looked at in fine steps: their number grows with the radius, not its square.
+    rows, columns = torch.nonzero((near[:, None] + near <= radius**2) & (covered == 0), as_tuple=True)
+    points = fine.view(-1, _FINE) ** 2
+    inside = points[rows, :, None] + points[columns, None, :] <= radius**2
+    covered[rows, columns] = inside.double().mean(dim=(1, 2))
     return _normalised(covered)
 
 
@@ -70,9 +77,16 @@ def motion(length: float, angle: float) -> Tensor:
     turn = math.radians(angle)
     # Every point is shared by its four neighbours, by how near they are.
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    down = (1 - (offsets + steps[:, None] * math.sin(turn)).abs()).clamp(min=0)
-    across = (1 - (offsets - steps[:, None] * math.cos(turn)).abs()).clamp(min=0)
-    return _normalised(down.mT @ across)
+    kernel = torch.zeros(len(offsets), len(offsets), dtype=torch.float64)
+    parts = torch.split(steps, _AT_ONCE)
+    for part in parts:  # each touches a small square: memory and time grow with the length only
+        rows = columns = slice(None)
+        if len(parts) > 1:
+            rows, columns = _touched(offsets, -part * math.sin(turn)), _touched(offsets, part * math.cos(turn))
+        down = (1 - (offsets[rows] + part[:, None] * math.sin(turn)).abs()).clamp(min=0)
+        across = (1 - (offsets[columns] - part[:, None] * math.cos(turn)).abs()).clamp(min=0)
+        kernel[rows, columns] += down.mT @ across
+    return _normalised(kernel)
 
 
 def box(t: Tensor) -> Tensor:
@@ -134,6 +148,12 @@ def _bell(sigma: float) -> Tensor:
     reach = _bounded(2 * max(int(4 * sigma + 0.5), 1) + 1) // 2
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     return _normalised(torch.exp(-(offsets**2) / (2 * sigma**2)))
+
+
+def _touched(offsets: Tensor, middles: Tensor) -> slice:
+    """Where offsets lie within a pixel of one of the middles."""
+    low, high = (int(end) for end in (middles.min().floor() - offsets[0], middles.max().ceil() - offsets[0]))
+    return slice(max(low, 0), high + 1)
 
 
 def _separable(weights: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import multiprocessing
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import LifoQueue
 from typing import Any
 
 from restoration.errors import ImageError
@@ -20,22 +21,26 @@ MEMORY = 3 << 30
 
 
 class Decoder:
-    """A process that decodes pictures first: one that fills the memory, hangs or crashes ends only it.
+    """Processes that decode pictures first: one that fills the memory, hangs or crashes ends only it.
 
-    It answers whether a picture can be read, and its size; who asks then reads the same bytes again, which have
+    They answer whether a picture can be read, and its size; who asks then reads the same bytes again, which have
     been found harmless. Nothing but JSON comes back.
+
+    Args:
+        seconds: that a picture may take.
+        memory: bytes that it may.
+        processes: at most; all but the first are started when the others are at work.
     """
 
-    def __init__(self, seconds: float = DECODE_S, memory: int = MEMORY) -> None:
-        self._seconds, self._memory = seconds, memory
-        self._lock = threading.Lock()
-        self._process: Any = None
-        self._ours: Connection | None = None
+    def __init__(self, seconds: float = DECODE_S, memory: int = MEMORY, processes: int = 2) -> None:
+        self._all = [_Process(seconds, memory) for _ in range(processes)]
+        self._free: LifoQueue[_Process] = LifoQueue()
+        for process in reversed(self._all):
+            self._free.put(process)
 
     def start(self) -> None:
-        """Start the process now, which takes seconds, and not with the first picture."""
-        with self._lock:
-            self._started()
+        """Start the first process now, which takes seconds, and not with the first picture."""
+        self._all[0].start()
 
     def check(self, image: Path, mask: Path | None, most_pixels: int, *, coefficients: bool = False) -> None:
         """Decode a picture and its mask; blocks.
@@ -48,6 +53,30 @@ class Decoder:
         Raises:
             ImageError: they cannot be read within bounds.
         """
+        process = self._free.get()
+        try:
+            process.check(image, mask, most_pixels, coefficients)
+        finally:
+            self._free.put(process)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._all:
+            process.close()
+
+
+class _Process:
+    def __init__(self, seconds: float, memory: int) -> None:
+        self._seconds, self._memory = seconds, memory
+        self._lock = threading.Lock()
+        self._process: Any = None
+        self._ours: Connection | None = None
+
+    def start(self) -> None:
+        with self._lock:
+            self._started()
+
+    def check(self, image: Path, mask: Path | None, most_pixels: int, coefficients: bool) -> None:
         with self._lock:
             asked = {
                 "files": [str(path) for path in (image, mask) if path is not None],
@@ -68,7 +97,6 @@ class Decoder:
             raise ImageError(answer["error"])
 
     def close(self) -> None:
-        """End the process."""
         with self._lock:
             self._end()
 

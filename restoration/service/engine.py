@@ -33,6 +33,8 @@ from restoration.service.work import ClosedError, OverloadedError, Plan, Planned
 from solvers import Prior, Question
 
 Batch = int | Literal["auto"]
+FITTING = 200
+"""Calls that fit in memory, after which larger ones are tried again."""
 
 
 class Engine:
@@ -64,6 +66,7 @@ class Engine:
         self._clock = clock
         known = speed or measured(prior, None if batch == "auto" else batch, clock)
         self._scheduler = Scheduler(known.best() if batch == "auto" else batch, self.policy, known)
+        self._most, self._fitting = self._scheduler.batch, 0  # pieces of a call, and calls since memory was short
         self._lock = threading.Condition()
         self._runs: dict[int, Running] = {}
         self._joining: list[Running] = []
@@ -233,6 +236,7 @@ class Engine:
             self._take(running, count, x0)
         took = self._clock() - began
         self._scheduler.called(pieces, took)
+        self._grow()
         self._counters.calls += 1
         self._counters.pieces += pieces
         self._counters.busy_s += took
@@ -254,16 +258,33 @@ class Engine:
         parts = [running.part(count) for running, count in chosen]
         try:
             asked = Question.stack(parts)
-            with torch.no_grad():
-                x0 = self.prior.denoise(asked.x, asked.k)
-            synchronise(x0.device)
-            return list(torch.split(x0, [len(part.x) for part in parts]))
+            return list(torch.split(self._answer(asked.x, asked.k), [len(part.x) for part in parts]))
         except Exception as error:
-            if runs_out_of_memory(error):
-                self._scheduler.batch = max(self.batch // 2, 1)
             if len(parts) == 1:
                 return [error]
         return [self._call([one])[0] for one in chosen]
+
+    def _answer(self, x: Tensor, k: int | Tensor) -> Tensor:
+        """x̂₀ of pieces, in halves where the memory is too short for all at once."""
+        try:
+            with torch.no_grad():
+                x0 = self.prior.denoise(x, k)
+            synchronise(x0.device)
+        except Exception as error:
+            if len(x) == 1 or not runs_out_of_memory(error):
+                raise
+        else:
+            return x0
+        half = (len(x) + 1) // 2
+        self._scheduler.batch, self._fitting = min(self.batch, half), 0
+        levels = (k, k) if isinstance(k, int) else (k[:half], k[half:])
+        return torch.cat([self._answer(x[:half], levels[0]), self._answer(x[half:], levels[1])])
+
+    def _grow(self) -> None:
+        """Try larger calls again after many that fitted: what took the memory may have gone."""
+        self._fitting += 1
+        if self._fitting >= FITTING and self.batch < self._most:
+            self._scheduler.batch, self._fitting = min(2 * self.batch, self._most), 0
 
     def _take(self, running: Running, count: int, x0: Tensor | Exception) -> None:
         """Hand a run its answer; it may end with that."""

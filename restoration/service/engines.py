@@ -74,7 +74,7 @@ class Engines:
             engine = None
             try:
                 if gone is not None:
-                    gone.close()
+                    gone.close(drain=math.inf)  # a run may have come since it was found idle: it ends as promised
                 engine = Engine(self._load(name), batch=self._batch, policy=self._policy).start()
             finally:
                 with self._lock:

@@ -32,6 +32,7 @@ from restoration.service.work import Ended, Event, Improved, Lost, Planned
 
 MOST_WAITING = 4
 """Complete previews that wait to be written; the oldest is skipped for a newer one, a result never is."""
+OVER = (State.DONE, State.FAILED)
 STATE = "run.state"
 _log = logging.getLogger("restoration.service")
 
@@ -83,12 +84,16 @@ class Job:
         self.seed = 0
         self.pixels = 0
         self.removed = False
+        self.stopping = False  # a client has asked to keep the best so far
+        self.version = 0  # rises with every wake
+        self.kept = False  # the store knows it
         self.stored = False  # what is known of it, as it was when last saved
         self.waited = False  # a client waits for it to end
         self.events: list[Told] = []
         self.memory: dict[str, bytes] = {}  # pictures that could not be written
         self._desk, self._loop, self._ended = desk, loop, ended
         self._lock = threading.RLock()
+        self._writing = threading.RLock()  # held while facts or events change, in memory and in the store
         self._queue: deque[Event] = deque()
         self._live: Preview | None = None
         self._live_told: Told | None = None
@@ -111,7 +116,7 @@ class Job:
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self.facts.state in (State.DONE, State.FAILED)
+        return self.facts.state in OVER
 
     def deadline_left(self) -> float | None:
         """Seconds from now until there must be a picture; None where that was not asked for."""
@@ -214,7 +219,11 @@ class Job:
                 if name == "result"
                 else Shown(name=name, href=self._href(name))
             )
-        self._finish(
+        told = json.loads(event.json())
+        told = {key: value for key, value in told.items() if key not in ("event", "input", *event.scores)}
+        self._end(
+            "result",
+            {**told, **_finite(event.scores), "href": self._href("result")},
             state=State.DONE,
             pictures=pictures,
             nfe=event.nfe,
@@ -226,55 +235,59 @@ class Job:
             seeds=list(event.seeds),
             scores=_finite(event.scores),
         )
-        told = json.loads(event.json())
-        told = {key: value for key, value in told.items() if key not in ("event", "input", *event.scores)}
-        self._tell("result", {**told, **_finite(event.scores), "href": self._href("result")})
-        self._over()
 
     def fail(self, message: str) -> None:
         """End it without a result; the message is one sentence."""
-        self._finish(state=State.FAILED, error=message)
-        self._tell("error", {"message": message})
-        self._over()
+        self._end("error", {"message": message}, state=State.FAILED, error=message)
 
     def queued(self) -> None:
         """Tell that it was accepted."""
         self._tell("queued", {"id": self.id})
 
-    def _over(self) -> None:
+    def _end(self, kind: str, data: dict[str, Any], **known: Any) -> None:
+        now = time.time()
+        self._tell(kind, data, **known, ended=now, kept_until=now + self.keep_s)
         self._call(lambda: self._ended(self))
 
-    def _finish(self, **known: Any) -> None:
-        with self._lock:
-            self._live = self._live_told = self._encoded = None
-            now = time.time()
-            self.facts = self.facts.model_copy(update={**known, "ended": now, "kept_until": now + self.keep_s})
-        self.save()
+    def undo(self, facts: Restoration, events: list[Told]) -> None:
+        """Be again as before what has just failed."""
+        with self._writing:
+            with self._lock:
+                self.facts, self.events = facts, list(events)
+                self._live_told = None
+            self._store(facts, last=max((told.seq or 0 for told in events), default=0))
+        self._call(self.wake)
 
     keep_s = 3600.0
     """Seconds that it is kept after its end."""
 
     def _know(self, **known: Any) -> None:
-        with self._lock:
+        with self._writing, self._lock:
             self.facts = self.facts.model_copy(update=known)
 
     # what is kept
 
-    def save(self) -> None:
-        """Store what is known; a full disk costs no restoration, only its survival of the server."""
-        facts = self.facts
-        kept = {
-            "facts": facts.model_dump(mode="json"),
-            "asker": self.asker,
-            "name": self.name,
-            "seed": self.seed,
-        }
+    def _store(self, facts: Restoration, event: Told | None = None, last: int | None = None) -> None:
+        """Store facts and an event; a full disk costs no restoration, only its survival of the server."""
+        if self.removed:
+            return
+        kept = {"facts": facts.model_dump(mode="json"), "asker": self.asker, "name": self.name, "seed": self.seed}
         try:
-            self.store.save(self.id, self.owner, kept, open=not self.over, until=facts.kept_until)
-            self.stored = True
+            self.store.save(
+                self.id,
+                self.owner,
+                kept,
+                open=facts.state not in OVER,
+                until=facts.kept_until,
+                event=None if event is None else (event.seq or 0, event.kind, event.data),
+                new=not self.kept,
+                last=last,
+            )
+            self.kept = self.stored = True
         except OSError as error:
             self.stored = False
-            _log.warning("restoration %s is not stored: %s", self.id, error)
+            if not self.removed:
+                _log.warning("restoration %s is not stored: %s", self.id, error)
 
     @classmethod
     def from_stored(
@@ -289,9 +302,21 @@ class Job:
         facts = Restoration.model_validate(stored.facts["facts"])
         job = cls(store, facts, stored.owner, desk, loop, ended)
         job.asker, job.name, job.seed = (stored.facts[key] for key in ("asker", "name", "seed"))
-        job.stored = True
+        job.kept = job.stored = True
         job.events = [Told(*event) for event in stored.events]
+        if job.over and (not job.events or job.events[-1].kind not in ("result", "error")):
+            job.events.append(job._told_last())
         return job
+
+    def _told_last(self) -> Told:
+        """The event of its end, from what is known of it: for one whose event was lost."""
+        facts = self.facts
+        seq = 1 + max((told.seq or 0 for told in self.events), default=0)
+        if facts.state is State.FAILED:
+            return Told(seq, "error", json.dumps({"message": facts.error}))
+        names = ("nfe", "total_nfe", "complete", "expected_change", "stopped_by", "seeds")
+        data = {name: getattr(facts, name) for name in names}
+        return Told(seq, "result", json.dumps({**data, **facts.scores, "href": self._href("result")}))
 
     def _keep(self, name: str, output: Output) -> None:
         deep = output.picture.depth is Depth.FLOAT
@@ -407,8 +432,15 @@ class Job:
             live = self._live_told
             return [*found, live] if live is not None and live is not seen else found
 
-    async def changed(self, seconds: float) -> None:
-        """Wait until something has happened, or time is over."""
+    async def changed(self, seconds: float, since: int | None = None) -> None:
+        """Wait until something has happened, or time is over.
+
+        Args:
+            seconds: at most.
+            since: ``version`` as it was before the caller looked; returns at once where it has risen.
+        """
+        if since is not None and since != self.version:
+            return
         event = asyncio.Event()
         self._waiting.add(event)
         try:
@@ -419,27 +451,29 @@ class Job:
         finally:
             self._waiting.discard(event)
 
-    def _tell(self, kind: str, data: dict[str, Any], *, passing: bool = False) -> None:
+    def _tell(self, kind: str, data: dict[str, Any], *, passing: bool = False, **known: Any) -> None:
+        """Tell an event and what is known with it, stored first, so that nothing told is lost."""
         text = json.dumps(data)
-        with self._lock:
-            seq = None if passing else 1 + max((told.seq or 0 for told in self.events), default=0)
-            told = Told(seq, kind, text)
+        with self._writing:
             if passing:
-                self._live_told = told
+                with self._lock:
+                    self._live_told = Told(None, kind, text)
             else:
-                self.events.append(told)
-                if kind == "preview":
-                    self._live_told = None
-        if seq is not None and not self.removed:
-            try:
-                self.store.add(self.id, seq, kind, text)
-                self.save()
-            except OSError as error:
-                _log.warning("restoration %s: an event is not stored: %s", self.id, error)
+                facts = self.facts.model_copy(update=known)
+                told = Told(1 + max((told.seq or 0 for told in self.events), default=0), kind, text)
+                self._store(facts, told)
+                with self._lock:
+                    self.facts = facts
+                    self.events.append(told)
+                    if kind == "preview" or facts.state in OVER:
+                        self._live_told = None
+                    if facts.state in OVER:
+                        self._live = self._encoded = None
         self._call(self.wake)
 
     def wake(self) -> None:
         """Let those who wait look again; in the loop."""
+        self.version += 1
         for event in self._waiting:
             event.set()
 

@@ -6,12 +6,14 @@ import asyncio
 import errno
 import logging
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,19 @@ from restoration.service.opening import Bounds, Opened, check, drawn_seed, named
 from restoration.service.pool import Pool
 from restoration.service.problems import ProblemError, from_error
 from restoration.service.schema import PriorFacts, Restoration, State
+from restoration.service.showing import Showing
 from restoration.service.store import Store
 from restoration.service.uploads import Upload
-from restoration.service.work import OverloadedError
+from restoration.service.work import ClosedError, OverloadedError, Work
 
 _log = logging.getLogger("restoration.service")
 REAPED_EVERY_S = 10.0
 LONG_S = 3600.0
 """Seconds for which an accepted run waits for an engine after a restart."""
+SETTLED_S = 30.0
+"""Seconds for which new ones wait until those before the restart are in their engines again."""
+POSING = 4
+"""Pictures that are looked at and posed at the same time."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +87,11 @@ class Jobs:
         self._seen: dict[str, Job] = {}  # ended, but watched or in memory
         self._coming: Counter[str] = Counter()
         self._desk = ThreadPoolExecutor(2, "desk")
-        self._posing = ThreadPoolExecutor(2, "posing")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._posing = ThreadPoolExecutor(POSING, "posing")
+        self._loading: dict[str, ThreadPoolExecutor] = {}  # one thread a prior: a slow one holds up nobody else
+        self._counting = threading.Lock()
+        self.showing = Showing()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     # the server's life
 
@@ -93,27 +103,52 @@ class Jobs:
 
     async def _go_on(self) -> None:
         try:
-            for id in await self._in_thread(self.store.unfinished):
-                await self._take_up(id)
+            jobs: dict[str, list[Job]] = {}
+            for id in await asyncio.to_thread(self.store.unfinished):
+                if (job := await self._taken_up(id)) is not None:
+                    jobs.setdefault(job.options.prior or self.priors[0], []).append(job)
+            going = [asyncio.ensure_future(self._continue_all(name, those)) for name, those in jobs.items()]
+            for task in going:
+                self._keep_task(task)
             with suppress(RestorationError, ValueError, OSError):  # told with the first picture
-                await self._in_thread(self._warm)
+                await asyncio.to_thread(self._warm)
+            if going:
+                await asyncio.wait(going, timeout=SETTLED_S)
         except Exception:  # a store that fails costs what was in it, not the server
             _log.exception("what was unfinished could not be taken up")
         self.ready = True
 
-    async def _take_up(self, id: str) -> None:
-        stored = self.store.load(id)
+    async def _taken_up(self, id: str) -> Job | None:
+        try:
+            stored = await asyncio.to_thread(self.store.load, id)
+        except OSError:  # of this one: the others go on
+            _log.exception("restoration %s cannot be read, and waits for the next start", id)
+            return None
+        except ValueError:
+            stored = None
+            _log.exception("restoration %s is damaged", id)
         if stored is None:
-            return
+            return None
         try:
             job = Job.from_stored(stored, self.store, self._desk, self._of_loop(), self._ended)
         except (KeyError, ValueError, TypeError):
             _log.exception("restoration %s cannot be read and is forgotten", id)
-            self.store.remove(id)
-            return
+            await asyncio.to_thread(self.store.remove, id)
+            return None
         self._open[id] = job
         self._prepare(job)
-        await self._in_thread(self._continue, job)
+        return job
+
+    async def _continue_all(self, prior: str, jobs: list[Job]) -> None:
+        """Submit again what was accepted, in the order in which it was."""
+        for job in jobs:
+            try:
+                await self._engine_of(self._prior_of(job), LONG_S)
+                await self._in_thread(self._continue, job)
+            except Exception as error:
+                _log.warning("restoration %s cannot be continued: %s", job.id, error)
+                message = named(f"it could not be continued: {error}", *self._files(job), job.name)
+                await asyncio.to_thread(job.fail, message)
 
     def _warm(self) -> None:
         """What the first picture would have to wait for."""
@@ -123,20 +158,40 @@ class Jobs:
 
     def _continue(self, job: Job) -> None:
         """Submit again what was accepted, from its last state."""
+        opened = self._opened(job)
+        job.pixels = opened.pixels
+        state = self._state_of(job, opened)
+        planned = job.options.planned and job.deadline_left() is not None
+        effort: Effort | None = None if state is None or planned else Fixed(state.allocation)
         try:
-            opened = self._opened(job, LONG_S)
-            state = self._state_of(job, opened)
-            planned = job.options.planned and job.deadline_left() is not None
-            effort: Effort | None = None if state is None or planned else Fixed(state.allocation)
-            engine = self.pool.engine(self._prior_of(job), LONG_S)
+            self._submit(job, opened.work(job.seed, job.deadline_left(), state, effort), LONG_S)
+        except OverloadedError:  # it was promised: late is better than never
+            effort = Budget(LEAST) if state is None else Fixed(state.allocation)
+            self._submit(job, opened.work(job.seed, None, state, effort), LONG_S)
+
+    def _submit(self, job: Job, work: Work, wait: float = 0.0) -> None:
+        """Hand a run to its engine; what a client has wished meanwhile is done then."""
+        ticket = self.pool.submit(self._prior_of(job), work, job.heard, wait)
+        job.ticket = ticket
+        if job.removed:
+            ticket.cancel()
+        elif job.stopping:
+            ticket.stop()
+
+    async def _engine_of(self, name: str, wait: float = 0.0) -> None:
+        """Have the engine of a prior there, which may take seconds; those of other priors do not wait."""
+        if name not in self._loading:
+            self._loading[name] = ThreadPoolExecutor(1, "loading")
+        loading = self._loading[name]
+        end = time.monotonic() + wait
+        while True:
             try:
-                job.ticket = engine.submit(opened.work(job.seed, job.deadline_left(), state, effort), job.heard)
-            except OverloadedError:  # it was promised: late is better than never
-                effort = Budget(LEAST) if state is None else Fixed(state.allocation)
-                job.ticket = engine.submit(opened.work(job.seed, None, state, effort), job.heard)
-        except Exception as error:
-            _log.warning("restoration %s cannot be continued: %s", job.id, error)
-            job.fail(named(f"it could not be continued: {error}", *self._files(job), job.name))
+                await asyncio.get_running_loop().run_in_executor(loading, self.pool.engine, name)
+                return
+            except OverloadedError:
+                if time.monotonic() >= end:
+                    raise
+            await asyncio.sleep(0.2)
 
     def _state_of(self, job: Job, opened: Opened) -> NestedState | None:
         path = self.store.path(job.id, STATE)
@@ -160,7 +215,7 @@ class Jobs:
         self.draining = True
         end = time.monotonic() + seconds
         while time.monotonic() < end and any(
-            job.options.deadline is not None or job.waited for job in self._open.values()
+            job.options.deadline is not None or job.waited for job in list(self._open.values())
         ):
             await asyncio.sleep(0.05)
 
@@ -171,11 +226,12 @@ class Jobs:
             task.cancel()
         self.let_go()
         await asyncio.to_thread(self.pool.close)
-        for job in self._open.values():
+        for job in list(self._open.values()):
             if job.ticket is not None:
                 await asyncio.to_thread(job.save_state, job.ticket.state)
-        for pool in (self._posing, self._desk):
+        for pool in (*self._loading.values(), self._posing, self._desk):
             await asyncio.to_thread(pool.shutdown, True)
+        await asyncio.to_thread(self.showing.close)
         if self._own_decoder:
             await asyncio.to_thread(self.decoder.close)
         self.store.close()
@@ -190,9 +246,9 @@ class Jobs:
             ProblemError: 503 or 429: there is none.
         """
         if self.draining:
-            raise ProblemError(503, "this server is about to stop", {"Retry-After": "10"})
+            raise _stopping()
         count = len(self._open) + self._coming.total()
-        own = sum(job.asker == asker for job in self._open.values()) + self._coming[asker]
+        own = sum(job.asker == asker for job in list(self._open.values())) + self._coming[asker]
         if count >= self.limits.runs:
             self.metrics.refused.labels("queue").inc()
             raise ProblemError(
@@ -220,7 +276,7 @@ class Jobs:
         options = upload.options
         try:
             name = self.prior_named(options.prior)
-            check(options, self.limits.one, masked=upload.mask is not None)
+            await self._in_thread(partial(check, options, self.limits.one, masked=upload.mask is not None))
         except (RestorationError, ValueError) as error:
             raise from_error(error) from None
         try:
@@ -233,11 +289,16 @@ class Jobs:
         job.asker, job.name, job.seed = asker, upload.name, drawn_seed(options)
         self._prepare(job)
         try:
-            await self._in_thread(self._begin, job, name)
+            await self._engine_of(name)
+            await self._in_thread(self._begin, job)
         except BaseException as error:
             self._open.pop(id, None)
             job.removed = True
             await asyncio.to_thread(self.store.remove, id)
+            if self.draining and isinstance(error, Exception):
+                raise _stopping() from None
+            if isinstance(error, ClosedError):
+                raise _broken() from None
             if isinstance(error, OverloadedError):
                 self.metrics.refused.labels("deadline").inc()
                 raise _overloaded(error) from None
@@ -251,7 +312,7 @@ class Jobs:
         self.metrics.accepted.inc()
         return job
 
-    def _begin(self, job: Job, prior: str) -> None:
+    def _begin(self, job: Job) -> None:
         image, mask = self._files(job)
         try:
             self.decoder.check(
@@ -263,32 +324,45 @@ class Jobs:
         except RestorationError as error:
             raise type(error)(named(str(error), image, mask, job.name)) from None
         opened = self._opened(job)
-        if self.counts()[1] + opened.pixels > self.limits.pixels:
-            self.metrics.refused.labels("queue").inc()
-            raise ProblemError(
-                503,
-                f"restorations of {self.limits.pixels:,} pixels wait already, as many as this server takes "
-                "(--total-pixels)",
-                {"Retry-After": "5"},
-            )
+        self._reserve(job, opened.pixels)
         job.show_given(opened)
         job.facts.seeds = [job.seed + i for i in range(job.options.samples)]
-        self._open[job.id] = job
+        deadline = job.options.deadline
+        if deadline is not None and time.time() - job.facts.created >= deadline:
+            raise ProblemError(
+                503,
+                f"the {deadline:g} s were over before the picture could be looked at: others wait, too",
+                {"Retry-After": "5"},
+            )
         job.queued()
         if not job.stored:
             raise OSError(errno.ENOSPC, "the server's disk is full")
-        work = opened.work(job.seed, job.deadline_left())
-        job.ticket = self.pool.engine(prior).submit(work, job.heard)
+        self._submit(job, opened.work(job.seed, job.deadline_left()))
 
-    def _opened(self, job: Job, wait: float = 0.0) -> Opened:
-        prior = self.pool.prior(self._prior_of(job), wait)
+    def _reserve(self, job: Job, pixels: int) -> None:
+        """Take a place for a picture among the unfinished ones; ProblemError 503 where there is none."""
+        with self._counting:
+            others = sum(other.pixels for other in list(self._open.values()) if other is not job)
+            if others + pixels <= self.limits.pixels:
+                self._open[job.id], job.pixels = job, pixels
+                return
+        self.metrics.refused.labels("queue").inc()
+        raise ProblemError(
+            503,
+            f"restorations of {self.limits.pixels:,} pixels wait already, as many as this server takes "
+            "(--total-pixels)",
+            {"Retry-After": "5"},
+        )
+
+    def _opened(self, job: Job) -> Opened:
+        prior = self.pool.prior(self._prior_of(job))
         image, mask = self._files(job)
         opened = open_picture(job.options, image, mask, job.name, prior, self.limits.one, job.seed)
-        job.opened, job.pixels = opened, opened.pixels
+        job.opened = opened
         job.facts.notes = list(opened.notes)
         return opened
 
-    def find(self, id: str, owner: str) -> Job:
+    async def find(self, id: str, owner: str) -> Job:
         """A client's restoration.
 
         Raises:
@@ -296,7 +370,9 @@ class Jobs:
         """
         job = self._open.get(id) or self._seen.get(id)
         if job is None:
-            stored = self.store.load(id)
+            stored = await asyncio.to_thread(self.store.load, id)
+            job = self._open.get(id) or self._seen.get(id)  # it may have come meanwhile
+        if job is None:
             if stored is not None and stored.owner == owner and not self.ready:
                 raise ProblemError(503, "this server is just starting", {"Retry-After": "2"})
             if stored is not None:
@@ -305,13 +381,15 @@ class Jobs:
         if job is not None and job.owner == owner and job.removed and self.draining:
             raise ProblemError(503, "this server is about to stop; the next one goes on", {"Retry-After": "5"})
         if job is None or job.owner != owner or job.removed:
-            raise ProblemError(404, "there is no such restoration, or its time is over (--keep)")
+            raise _gone()
         return job
 
     def stop(self, job: Job) -> None:
         """Keep the best so far, and end it."""
-        if not job.over and job.ticket is not None:
-            job.ticket.stop()
+        if not job.over:
+            job.stopping = True  # and where it has no ticket yet, it is stopped once it has one
+            if job.ticket is not None:
+                job.ticket.stop()
 
     async def remove(self, job: Job) -> None:
         """End and forget a restoration."""
@@ -329,27 +407,41 @@ class Jobs:
         Raises:
             ProblemError: 409 while it runs or where it failed, else as :meth:`accept`.
         """
-        if not job.over:
+        open = self._open.get(job.id, job)
+        if not (job.over and open.over):
             raise ProblemError(409, "it is still being restored; stop it first, or wait")
         if job.facts.state is State.FAILED:
             raise ProblemError(409, f"it failed: {job.facts.error}")
         before = job.facts
         with self.room(asker):
-            again = Job(self.store, before, job.owner, self._desk, self._of_loop(), self._ended)
+            pictures = [shown for shown in before.pictures if shown.name == "degraded" or shown.nfe]
+            known = {"ended": None, "kept_until": None, "stopped_by": None, "pictures": pictures}
+            facts = before.model_copy(update={**known, "state": State.QUEUED})
+            again = Job(self.store, facts, job.owner, self._desk, self._of_loop(), self._ended)
             again.asker, again.name, again.seed, again.events = asker, job.name, job.seed, list(job.events)
-            again.memory = job.memory
+            again.memory, again.kept = job.memory, job.kept
             self._prepare(again)
-            self._open[job.id] = again
-            self._seen.pop(job.id, None)
+            self._open[job.id] = again  # who asks for more meanwhile is told that it is being restored
+            seen = self._seen.pop(job.id, None)
             try:
+                await self._engine_of(self._prior_of(job))
                 await self._in_thread(self._go_further, again, nfe)
-            except Exception as error:
+            except BaseException as error:
                 self._open.pop(job.id, None)
-                again.facts = before
-                again.save()
-                raise (
-                    _overloaded(error) if isinstance(error, OverloadedError) else from_error(error, 409)
-                ) from None
+                if seen is not None:
+                    self._seen[job.id] = seen
+                await asyncio.to_thread(again.undo, before, job.events)
+                if again.removed and not self.draining:
+                    raise _gone() from None
+                if isinstance(error, ClosedError):
+                    raise _broken() from None
+                if isinstance(error, OverloadedError):
+                    raise _overloaded(error) from None
+                if isinstance(error, OSError):
+                    raise _full(error) from None
+                if isinstance(error, Exception) and not isinstance(error, ProblemError):
+                    raise from_error(error, 409) from None
+                raise
         return again
 
     def _go_further(self, job: Job, nfe: int | None) -> None:
@@ -360,15 +452,18 @@ class Jobs:
             raise ValueError(f"a run may have at most {self.limits.one.nfe} evaluations here")
         if state is None:
             raise ValueError("its state could not be kept: nothing can go on from it")
-        state = opened.further(state, more)
-        with suppress(OSError):
-            state.save(self.store.path(job.id, STATE))
-        work = opened.work(job.seed, None, state, Fixed(state.allocation), free=True)
-        known = {"state": State.QUEUED, "ended": None, "kept_until": None, "stopped_by": None}
-        pictures = [shown for shown in job.facts.pictures if shown.name == "degraded" or shown.nfe]
-        job.facts = job.facts.model_copy(update={**known, "pictures": pictures})
-        job.queued()
-        job.ticket = self.pool.engine(self._prior_of(job)).submit(work, job.heard)
+        self._reserve(job, opened.pixels)
+        further = opened.further(state, more)
+        work = opened.work(job.seed, None, further, Fixed(further.allocation), free=True)
+        job.save_state(further)
+        try:
+            job.queued()
+            if not job.stored:
+                raise OSError(errno.ENOSPC, "the server's disk is full")
+            self._submit(job, work)
+        except BaseException:
+            job.save_state(state)
+            raise
 
     # what it needs for that
 
@@ -397,7 +492,7 @@ class Jobs:
 
     def let_go(self) -> None:
         """Let everybody go who follows an unfinished restoration: they can come again to the next server."""
-        for job in self._open.values():
+        for job in list(self._open.values()):
             job.removed = True  # nothing more is heard: its state is stored
             job.wake()
 
@@ -433,7 +528,7 @@ class Jobs:
     def _ended(self, job: Job) -> None:
         if self._open.get(job.id) is job:  # else it is gone on with already
             del self._open[job.id]
-        if job.memory or not job.stored:
+        if (job.memory or not job.stored) and job.id not in self._open:
             self._seen[job.id] = job
         job.opened = job.ticket = None
         self.metrics.ended(job.facts)
@@ -446,9 +541,23 @@ class Jobs:
         return await asyncio.get_running_loop().run_in_executor(self._posing, act, *arguments)
 
     def _background(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+        self._keep_task(asyncio.ensure_future(work))
+
+    def _keep_task(self, task: asyncio.Future[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _gone() -> ProblemError:
+    return ProblemError(404, "there is no such restoration, or its time is over (--keep)")
+
+
+def _stopping() -> ProblemError:
+    return ProblemError(503, "this server is about to stop", {"Retry-After": "10"})
+
+
+def _broken() -> ProblemError:
+    return ProblemError(503, "the engine has just ended; another is started", {"Retry-After": "5"})
 
 
 def _full(error: OSError) -> ProblemError:

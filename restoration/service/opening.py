@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from solvers import Spectral
 
 TYPICAL = 10
 """Evaluations of an inner run of those that a run goes on with."""
+LARGEST_KERNEL = 129
+"""Pixels a side of a blur that may be asked for by its numbers."""
 MOST_SAMPLES = 64
 """Restorations drawn of one picture."""
 
@@ -142,6 +145,7 @@ def check(options: Options, bounds: Bounds, *, masked: bool) -> None:
         ValueError: one sentence, the command's.
     """
     asked = replace(options.task_settings(), mask=Path("mask") if masked else None)
+    _check_kernel(options)
     effort = options.effort_settings()
     if effort.samples > MOST_SAMPLES:
         raise ValueError(f"samples must be at most {MOST_SAMPLES} here: got {effort.samples}")
@@ -152,6 +156,29 @@ def check(options: Options, bounds: Bounds, *, masked: bool) -> None:
         raise ValueError(f"deadline must be at most {bounds.deadline:g} s here: got {options.deadline:g}")
     if not options.planned and sum(effort.steps) > bounds.nfe:
         raise ValueError(f"a run may have at most {bounds.nfe} evaluations here: got {sum(effort.steps)}")
+
+
+def _check_kernel(options: Options) -> None:
+    """ValueError for a blur too large for this server, before it is made: in an option or in a task's name."""
+    for text in (options.kernel or "", options.task):
+        for shape, numbers in re.findall(r"(gaussian|motion|disk|uniform)[:-]([-+0-9.eE,]+)", text):
+            sides = [
+                _number(part) * _SIDES[shape] for part in numbers.split(",")[: 2 if shape == "gaussian" else 1]
+            ]
+            if max(sides) > LARGEST_KERNEL:
+                raise ValueError(
+                    f"a kernel may have at most {LARGEST_KERNEL} pixels a side here: got {max(sides):g} of {text}"
+                )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # told where the kernel is made
+        return 0.0
+
+
+_SIDES = {"gaussian": 8.0, "disk": 2.0, "motion": 1.0, "uniform": 1.0}  # pixels a side, of the first number
 
 
 def open_picture(

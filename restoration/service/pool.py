@@ -11,7 +11,8 @@ from restoration.priors.library.catalogue import KNOWN
 from restoration.service.engine import Engine
 from restoration.service.engines import Engines
 from restoration.service.stats import Stats
-from restoration.service.work import OverloadedError
+from restoration.service.ticket import Ticket
+from restoration.service.work import ClosedError, OverloadedError, Watch, Work
 
 
 class Pool:
@@ -63,6 +64,24 @@ class Pool:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(0.2)
+
+    def submit(self, name: str, work: Work, watch: Watch, wait: float = 0.0) -> Ticket:
+        """Hand a run to the engine of a prior, whichever it is by then.
+
+        Args:
+            name, wait: as :meth:`engine`.
+            work, watch: as ``Engine.submit``.
+
+        Raises:
+            As :meth:`engine` and ``Engine.submit``.
+        """
+        while True:
+            engine = self.engine(name, wait)
+            try:
+                return engine.submit(work, watch)
+            except ClosedError:  # it had to go between the two
+                if engine.alive:
+                    raise
 
     def prior(self, name: str, wait: float = 0.0) -> DiffusionPrior:
         """What the engine of a name restores with; as :meth:`engine`."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response, WebSocket
 from fastapi.responses import JSONResponse
 
 from restoration.service.documentation import IMAGES, SUBMIT, refusals
-from restoration.service.formats import asked_type, converted, own_type
+from restoration.service.formats import asked_type
 from restoration.service.job import Job
 from restoration.service.jobs import Jobs
 from restoration.service.problems import ProblemError
@@ -38,8 +38,8 @@ def router_of(jobs: Jobs) -> APIRouter:
     """Routes to the restorations of a server."""
     router = APIRouter(prefix="/v1/restorations", tags=["restorations"])
 
-    def found(request: Request | WebSocket, id: str) -> Job:
-        return jobs.find(id, request.scope["owner"])
+    async def found(request: Request | WebSocket, id: str) -> Job:
+        return await jobs.find(id, request.scope["owner"])
 
     @router.post(
         "",
@@ -81,15 +81,15 @@ def router_of(jobs: Jobs) -> APIRouter:
             raise ProblemError(
                 504, f"there is no picture yet after {wait:g} s; it goes on: GET /v1/restorations/{job.id}"
             )
-        return await _picture(job, "best", media_type, output_quality)
+        return await _picture(jobs, job, "best", media_type, output_quality, asker)
 
     @router.get("/{id}", response_model=Restoration, summary="What is known of it", responses=refusals(404))
     async def look(request: Request, id: str) -> Restoration:
-        return found(request, id).view()
+        return (await found(request, id)).view()
 
     @router.delete("/{id}", status_code=204, summary="End and forget it", responses=refusals(403, 404))
     async def forget(request: Request, id: str) -> Response:
-        await jobs.remove(found(request, id))
+        await jobs.remove(await found(request, id))
         return Response(status_code=204)
 
     @router.post(
@@ -100,7 +100,7 @@ def router_of(jobs: Jobs) -> APIRouter:
         responses=refusals(403, 404),
     )
     async def stop(request: Request, id: str) -> Response:
-        job = found(request, id)
+        job = await found(request, id)
         jobs.stop(job)
         return _answer(job, 202)
 
@@ -113,7 +113,8 @@ def router_of(jobs: Jobs) -> APIRouter:
         responses=refusals(400, 403, 404, 409, 413, 422, 429, 503),
     )
     async def more(request: Request, id: str, asked: Annotated[More | None, Body()] = None) -> Response:
-        job = await jobs.more(found(request, id), None if asked is None else asked.nfe, request.scope["asker"])
+        before = await found(request, id)
+        job = await jobs.more(before, None if asked is None else asked.nfe, request.scope["asker"])
         return _answer(job, 202)
 
     @router.get(
@@ -122,7 +123,7 @@ def router_of(jobs: Jobs) -> APIRouter:
         response_class=Response,
         responses={
             200: {"description": "The picture, with its record in its metadata.", "content": IMAGES},
-            **refusals(404, 406, 422),
+            **refusals(404, 406, 422, 429),
         },
     )
     async def image(
@@ -136,7 +137,9 @@ def router_of(jobs: Jobs) -> APIRouter:
         output_quality: Quality = None,
         accept: Accept = None,
     ) -> Response:
-        return await _picture(found(request, id), show, asked_type(accept, format), output_quality)
+        media_type = asked_type(accept, format)
+        job = await found(request, id)
+        return await _picture(jobs, job, show, media_type, output_quality, request.scope["asker"])
 
     @router.get(
         "/{id}/events",
@@ -148,7 +151,7 @@ def router_of(jobs: Jobs) -> APIRouter:
         status_code=200,
         responses={
             200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **refusals(404, 422),
+            **refusals(404, 422, 429),
         },
     )
     async def events(
@@ -161,25 +164,37 @@ def router_of(jobs: Jobs) -> APIRouter:
         last_event_id: Annotated[str | None, Header(description="Go on after this one.")] = None,
     ) -> EventStream:
         media_type = None if pictures is None else asked_type(None, pictures)
-        jobs.metrics.watchers.inc()
-        stream = told(found(request, id), _number(last_event_id), media_type)
-        return EventStream(stream, jobs.metrics.watchers.dec)
+        stream = told(await found(request, id), _number(last_event_id), media_type, jobs.showing)
+        return EventStream(stream, _watching(jobs, request))
 
     @router.websocket("/{id}/events")
     async def socket(socket: WebSocket, id: str, pictures: str | None = None, after: str | None = None) -> None:
         try:
             media_type = None if pictures is None else asked_type(None, pictures)
-            job = found(socket, id)
+            job = await found(socket, id)
+            gone = _watching(jobs, socket)
         except ProblemError as error:
             await socket.close(1008, error.detail[:120])
             return
-        jobs.metrics.watchers.inc()
         try:
-            await over_websocket(socket, told(job, _number(after), media_type))
+            await over_websocket(socket, told(job, _number(after), media_type, jobs.showing))
         finally:
-            jobs.metrics.watchers.dec()
+            gone()
 
     return router
+
+
+def _watching(jobs: Jobs, request: Request | WebSocket) -> Callable[[], None]:
+    """Count one who follows events, until what is returned is called."""
+    asker = request.scope["asker"]
+    jobs.showing.watch(asker)
+    jobs.metrics.watchers.inc()
+
+    def gone() -> None:
+        jobs.showing.gone(asker)
+        jobs.metrics.watchers.dec()
+
+    return gone
 
 
 def _number(text: str | None) -> int:
@@ -194,16 +209,16 @@ def _answer(job: Job, status: int) -> Response:
 async def _reached(request: Request, job: Job, seconds: float) -> bool:
     """Whether the client is still there once the job has ended, or time is over."""
     end = time.monotonic() + seconds
-    while not job.over and not job.removed and time.monotonic() < end:
-        await job.changed(min(0.25, max(end - time.monotonic(), 0.001)))
+    while (since := job.version) >= 0 and not job.over and not job.removed and time.monotonic() < end:
+        await job.changed(min(0.25, max(end - time.monotonic(), 0.001)), since)
         if await request.is_disconnected():
             return False
     return True
 
 
-async def _picture(job: Job, name: str, media_type: str, quality: int | None) -> Response:
+async def _picture(jobs: Jobs, job: Job, name: str, media_type: str, quality: int | None, asker: str) -> Response:
     try:
-        content = await asyncio.to_thread(_content, job, name, media_type, quality)
+        content = await jobs.showing.picture(job, name, media_type, quality, asker)
     except (KeyError, ValueError):
         there = ", ".join(["best", "live", *(shown.name for shown in job.facts.pictures)])
         detail = f"there is no picture {name!r} of it: there are {there}"
@@ -221,11 +236,3 @@ async def _picture(job: Job, name: str, media_type: str, quality: int | None) ->
         "Vary": "Accept",
     }
     return Response(content, media_type=media_type, headers=headers)
-
-
-def _content(job: Job, name: str, media_type: str, quality: int | None) -> bytes:
-    path, content = job.picture(name)
-    own = "image/png" if path is None else own_type(path)
-    if own == media_type and quality is None:
-        return content if path is None else path.read_bytes()
-    return converted(content if path is None else path, media_type, quality)

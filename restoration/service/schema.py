@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from restoration.tasks import HELP, MASKED, NOISY, takers
 
 _KERNEL = re.compile(r"(gaussian|motion|disk|uniform):[-+0-9.,eE]{1,60}|box|bicubic|lanczos")
 LONGEST = 200  # characters of a text among options
+MOST_VALUES = 10_000
+"""In a JSON text that clients send."""
 
 
 def _joined(value: Any) -> Any:
@@ -171,23 +174,36 @@ def sentence_of(wrong: Mapping[str, Any]) -> str:
     name = ".".join(str(part) for part in wrong["loc"][:1]) or "the request"
     if wrong["type"] == "extra_forbidden":
         return f"there is no option {name[:60]!r}"
+    got = reprlib.repr(wrong["input"])[:80]
     if name == "sigma":
-        return f"sigma must be a number or auto: got {wrong['input']!r:.80}"
+        return f"sigma must be a number or auto: got {got}"
     said = re.sub(r"^(Input|String|Value) should", "must", wrong["msg"])
     if not said.startswith("must"):
         said = said[:1].lower() + said[1:]
-    return f"{name} {said.partition(', unable')[0]}: got {wrong['input']!r:.80}"
+    return f"{name} {said.partition(', unable')[0]}: got {got}"
 
 
 def json_object(text: str | bytes, name: str) -> dict[str, Any]:
-    """A JSON object; ProblemError 400 where the text is none."""
+    """A JSON object; ProblemError 400 where the text is none, or has more values than can be meant.
+
+    Millions of small ones would hold up everybody else for seconds.
+    """
+    body = text.encode(errors="replace") if isinstance(text, str) else text
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MOST_VALUES:
+        raise ProblemError(400, f"{name} may have at most {MOST_VALUES:,} values")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise ProblemError(400, f"{name} is not JSON") from None
     if not isinstance(found, dict):
-        raise ProblemError(400, f"{name} must be a JSON object: got {str(found)[:60]}")
+        raise ProblemError(400, f"{name} must be a JSON object: got {_kind(found)}")
     return found
+
+
+def _kind(value: object) -> str:
+    return {"list": "an array", "str": "a string", "bool": "true or false", "NoneType": "null"}.get(
+        type(value).__name__, "a number"
+    )
 
 
 class Submission(Options):

@@ -18,6 +18,8 @@ from restoration.service.problems import ProblemError, response
 
 SHORTEST_TOKEN = 16
 """Characters of a token: fewer can be guessed."""
+SMALL_BODY = 16 << 10
+"""Bytes of a request that brings no picture."""
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -122,7 +124,7 @@ class Guard:
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         else:
-            await self.app(scope, self._bounded(receive), _strict(send, path))
+            await self.app(scope, _bounded(receive, self._most(path)), _strict(send, path))
 
     def _refusal(self, scope: Scope, headers: Headers, owner: str | None) -> tuple[int, str]:
         host, hosts = headers.get("host", ""), self.access.hosts
@@ -130,38 +132,54 @@ class Guard:
             return 421, f"this server is not {host[:80]!r}: it answers as {', '.join(hosts)} (--allow-host)"
         origin = headers.get("origin")
         acts = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
-        if acts and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if acts and origin is not None and _host_of(origin) != host.lower():
             return 403, "a page of another origin may not ask for this"
         if owner is None:
             return 401, "this needs a token: Authorization: Bearer TOKEN (restore-serve --token-file)"
-        length, most = headers.get("content-length", "0"), self.access.max_body
+        length, most = headers.get("content-length", "0"), self._most(scope["path"])
         if not length.isdecimal():
             return 400, "Content-Length must be a whole number"
         if len(length) > 15 or int(length) > most:
             return 413, _too_large(most)
         return 0, ""
 
-    def _bounded(self, receive: Receive) -> Receive:
-        come = 0
+    def _most(self, path: str) -> int:
+        """Bytes of a request's body: only what brings pictures may be large."""
+        most = self.access.max_body
+        return most if path == "/v1/restorations" else min(most, SMALL_BODY)
 
-        async def bounded() -> Message:
-            nonlocal come
-            message = await receive()
-            come += len(message.get("body", b""))
-            if come > self.access.max_body:
-                raise ProblemError(413, _too_large(self.access.max_body))
-            return message
 
-        return bounded
+def _bounded(receive: Receive, most: int) -> Receive:
+    come = 0
+
+    async def bounded() -> Message:
+        nonlocal come
+        message = await receive()
+        come += len(message.get("body", b""))
+        if come > most:
+            raise ProblemError(413, _too_large(most))
+        return message
+
+    return bounded
 
 
 def _too_large(most: int) -> str:
-    return f"a request may have at most {most:,} bytes (restore-serve --max-body)"
+    return (
+        f"a request may have at most {most:,} bytes{'' if most == SMALL_BODY else ' (restore-serve --max-body)'}"
+    )
 
 
 def _token(headers: Headers) -> str | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an Origin header; None where it names none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # "http://["
+        return None
 
 
 def _name(host: str) -> str:
@@ -185,4 +203,7 @@ def _strict(send: Send, path: str) -> Send:
 def hosts_of(host: str, more: Iterable[str]) -> tuple[str, ...]:
     """The names that a server on an address answers to: of this machine, and those named; else any."""
     named = tuple(name.lower() for name in more)
-    return (*LOOPBACK_HOSTS, *named) if is_loopback(host) else named
+    if not is_loopback(host):
+        return named
+    own = host.lower() if ":" not in host or host.startswith("[") else f"[{host.lower()}]"
+    return tuple(dict.fromkeys((*LOOPBACK_HOSTS, own, *named)))

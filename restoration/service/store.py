@@ -96,6 +96,8 @@ class Store:
             raise StoreError(f"{folder} is in use by another server: choose another --store") from None
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{folder} cannot be used as a store: {error}") from None
+        with self._told() as told:
+            self._used = int(told.execute("SELECT COALESCE(SUM(bytes), 0) FROM runs").fetchone()[0])
         self._sweep()
 
     def close(self) -> None:
@@ -128,26 +130,50 @@ class Store:
         atomic_write(path, content if callable(content) else lambda file: file.write(content))
         return path
 
-    def save(self, id: str, owner: str, facts: dict[str, Any], *, open: bool, until: float | None) -> None:
-        """Store what is known of a run. OSError where that fails.
+    def save(
+        self,
+        id: str,
+        owner: str,
+        facts: dict[str, Any],
+        *,
+        open: bool,
+        until: float | None,
+        event: tuple[int, str, str] | None = None,
+        new: bool = False,
+        last: int | None = None,
+    ) -> None:
+        """Store what is known of a run, and what happened to it: both or nothing.
 
         Args:
             id, owner, facts: as in :class:`Stored`.
             open: it has not ended.
             until: seconds since 1970 at which it may go.
-        """
-        size = self._size(id)
-        with self._told() as told:
-            told.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "open = excluded.open, until = excluded.until, bytes = excluded.bytes, facts = excluded.facts",
-                (id, owner, int(open), until, size, json.dumps(facts)),
-            )
+            event: (seq, kind, data as JSON text).
+            new: it is not there yet. A run that has been removed does not come again.
+            last: later events are forgotten.
 
-    def add(self, id: str, seq: int, kind: str, data: str) -> None:
-        """Store an event of a run. OSError where that fails."""
-        with self._told() as told:
-            told.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", (id, seq, kind, data))
+        Raises:
+            OSError: that fails, or the run has been removed.
+        """
+        size, before = self._size(id), 0
+        kept = (owner, int(open), until, size, json.dumps(facts), id)
+        with self._told() as told, _whole(told):
+            if new:
+                told.execute(
+                    "INSERT INTO runs (owner, open, until, bytes, facts, id) VALUES (?, ?, ?, ?, ?, ?)", kept
+                )
+            else:
+                before = _bytes_of(told, id)
+                changed = told.execute(
+                    "UPDATE runs SET owner = ?, open = ?, until = ?, bytes = ?, facts = ? WHERE id = ?", kept
+                )
+                if not changed.rowcount:
+                    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), id)
+            if last is not None:
+                told.execute("DELETE FROM events WHERE run = ? AND seq > ?", (id, last))
+            if event is not None:
+                told.execute("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)", (id, *event))
+            self._used += size - before
 
     def load(self, id: str) -> Stored | None:
         """A run; None where there is none of that id."""
@@ -166,6 +192,7 @@ class Store:
     def remove(self, id: str) -> None:
         """Forget a run and its files."""
         with suppress(OSError), self._told() as told:
+            self._used -= _bytes_of(told, id)
             told.execute("DELETE FROM runs WHERE id = ?", (id,))
             told.execute("DELETE FROM events WHERE run = ?", (id,))
         if _ID.fullmatch(id):
@@ -183,8 +210,7 @@ class Store:
 
     def used(self) -> int:
         """Bytes of all runs, as they were when last saved."""
-        with self._told() as told:
-            return int(told.execute("SELECT COALESCE(SUM(bytes), 0) FROM runs").fetchone()[0])
+        return self._used
 
     def has_room(self, more: int) -> bool:
         """Whether so many bytes fit, once runs have made room that have ended, the oldest first."""
@@ -221,3 +247,21 @@ class Store:
                 yield self._facts
             except sqlite3.Error as error:
                 raise OSError(errno.EIO, f"the store's facts cannot be used: {error}") from None
+
+
+def _bytes_of(told: sqlite3.Connection, id: str) -> int:
+    found = told.execute("SELECT bytes FROM runs WHERE id = ?", (id,)).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+@contextmanager
+def _whole(told: sqlite3.Connection) -> Iterator[None]:
+    """All that is done to a data base meanwhile, or nothing."""
+    told.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        told.execute("COMMIT")
+    except BaseException:
+        if told.in_transaction:
+            told.execute("ROLLBACK")
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 import torch
@@ -74,3 +75,32 @@ def test_motion_is_a_line_at_its_angle_counter_clockwise(angle: float) -> None:
 def test_wrong_numbers_are_named(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_large_kernels_cost_what_their_edge_or_length_costs() -> None:
+    """In memory and time: a radius of 1000 took 8 GB and five seconds."""
+    began = time.process_time()
+    disk, motion = kernels.disk(1000), kernels.motion(1000, 30)
+    assert time.process_time() - began < 3  # 0.4 s alone; a busy machine's share on top
+    assert spread(disk) == pytest.approx((500, 500), rel=1e-4)  # of a disk: half of its radius
+    assert math.hypot(*spread(motion)) == pytest.approx(1000 / 12**0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("radius", [0.5, 3.3, 16.2])
+def test_disk_covers_each_pixel_by_how_much_of_it_is_inside(radius: float) -> None:
+    kernel = kernels.disk(radius)
+    side = len(kernel)
+    fine = (torch.arange(side * 16, dtype=torch.float64) + 0.5) / 16 - side / 2
+    inside = (fine[:, None] ** 2 + fine**2 <= radius**2).double()
+    covered = inside.view(side, 16, side, 16).mean(dim=(1, 3))
+    assert torch.equal(kernel, covered / covered.sum())
+
+
+def test_long_motion_is_the_sum_of_its_points() -> None:
+    steps = torch.linspace(-149.5, 149.5, 4800, dtype=torch.float64)  # in two parts
+    offsets = torch.arange(-150, 151, dtype=torch.float64)
+    turn = math.radians(33)
+    down = (1 - (offsets + steps[:, None] * math.sin(turn)).abs()).clamp(min=0)
+    across = (1 - (offsets - steps[:, None] * math.cos(turn)).abs()).clamp(min=0)
+    whole = down.mT @ across
+    torch.testing.assert_close(kernels.motion(300, 33), whole / whole.sum(), atol=1e-15, rtol=0)  # rounding

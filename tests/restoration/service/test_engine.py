@@ -319,6 +319,31 @@ def test_too_little_memory_halves_the_batch_and_loses_nothing(clock: Clock) -> N
     assert engine.batch == 2
 
 
+def test_one_run_of_many_pieces_is_halved_until_it_fits_and_the_batch_comes_back(clock: Clock) -> None:
+    prior, most = Timed(clock), [2]
+
+    def short(x: torch.Tensor) -> None:
+        if len(x) > most[0]:
+            raise RuntimeError("CUDA out of memory")
+
+    prior.before = short
+    engine = stepping(clock, prior, batch=8)
+    work = Work(measurement(0, (8, 8)), effort=Fixed((2,)), samples=7)
+    ticket = engine.submit(work)
+    run_out(engine)
+    assert ticket.result().nfe == 2
+    assert 1 <= engine.batch <= 2
+    alone = stepping(clock, batch=8)
+    expected = alone.submit(work)
+    run_out(alone)
+    # Calls of other sizes round otherwise, by some 1e-6.
+    torch.testing.assert_close(ticket.result().image, expected.result().image, atol=1e-4, rtol=0)
+    most[0] = 8
+    engine.submit(Work(measurement(1, (8, 8)), effort=Fixed((900,))))
+    run_out(engine)
+    assert engine.batch == 8
+
+
 def test_more_goes_on_after_a_deadline_and_after_the_end(clock: Clock) -> None:
     told: list[Event] = []
     engine = stepping(clock)

@@ -117,3 +117,18 @@ def test_no_more_are_there_than_may_be_though_many_are_asked_for_at_once() -> No
             thread.join()
         assert len(engines.running) == 2
         assert len(refused) == 2
+
+
+def test_a_run_that_came_to_an_engine_that_has_to_go_ends_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engines(Shelf(), most=1, batch=2) as engines:
+        first, tickets = engines.engine("a"), []
+        close = first.close
+
+        def late(drain: float = 0.0) -> None:
+            """A run comes after the engine was found idle."""
+            tickets.append(first.submit(Work(measurement(0, (8, 8)), effort=Fixed((50,)))))
+            close(drain)
+
+        monkeypatch.setattr(first, "close", late)
+        engines.engine("b")
+        assert tickets[0].result(10).nfe == 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 from restoration.service.jobs import Limits
 from restoration.service.opening import Bounds
-from restoration.service.security import Access, is_loopback, read_tokens
+from restoration.service.security import Access, hosts_of, is_loopback, read_tokens
 
 from .conftest import Serve, ask, ended, picture
 
@@ -157,3 +158,47 @@ def test_listening_beyond_this_machine_needs_a_token() -> None:
     assert told.returncode == 2
     assert told.stderr.count("\n") == 1
     assert "--host 0.0.0.0 can be reached from elsewhere: give --token-file" in told.stderr
+
+
+def test_json_of_millions_of_values_is_refused_before_it_is_read(client: TestClient) -> None:
+    kind = {"Content-Type": "application/json"}
+    many = b'{"task": [' + b"[]," * 3_000_000 + b"0]}"
+    began = time.process_time()
+    answer = client.post("/v1/restorations", content=many, headers=kind)
+    assert (answer.status_code, "at most 10,000 values" in answer.json()["detail"]) == (400, True)
+    assert time.process_time() - began < 2  # reading and showing them took 5 s; counting bytes 0.1 s
+    form = client.post("/v1/restorations", files={"image": b""}, data={"options": "[" + "0," * 20_000 + "0]"})
+    assert (form.status_code, form.json()["detail"]) == (400, "options may have at most 10,000 values")
+    further = client.post(f"/v1/restorations/{'x' * 22}/more", content=many, headers=kind)
+    assert (further.status_code, further.json()["detail"]) == (413, "a request may have at most 16,384 bytes")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"[1, 2]", "the body must be a JSON object: got an array"),
+        (b'"' + b"x" * 100_000 + b'"', "the body must be a JSON object: got a string"),
+        (b'{"image": "AAAA", "task": [1, 2]}', "task must be a valid string: got [1, 2]"),
+        (
+            b'{"image": "AAAA", "task": "' + b"x" * 100_000 + b'"}',
+            "task must have at most 200 characters: got 'xxx",
+        ),
+    ],
+)
+def test_wrong_json_is_told_briefly(client: TestClient, body: bytes, words: str) -> None:
+    answer = client.post("/v1/restorations", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    detail = answer.json()["detail"]
+    assert words in detail
+    assert len(detail) < 200
+
+
+def test_origin_that_is_no_address_is_refused(client: TestClient) -> None:
+    answer = client.post("/v1/restorations?task=sr2", headers={"Origin": "http://["})
+    assert answer.status_code == 403
+
+
+def test_server_on_another_loopback_address_answers_by_it() -> None:
+    assert "127.0.0.2" in hosts_of("127.0.0.2", ())
+    assert hosts_of("::1", ()) == hosts_of("localhost", ()) == ("localhost", "127.0.0.1", "[::1]")
+    assert hosts_of("0.0.0.0", ("a.example",)) == ("a.example",)

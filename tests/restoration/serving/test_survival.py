@@ -150,7 +150,7 @@ def test_store_makes_room_by_what_ended_first(tmp_path: Path) -> None:
     for i in range(3):
         id = store.new()
         store.write(id, "image", bytes(900))
-        store.save(id, "", {"n": i}, open=i == 0, until=1000.0 + i)
+        store.save(id, "", {"n": i}, open=i == 0, until=1000.0 + i, new=True)
         ids.append(id)
     assert store.has_room(900)
     assert [store.load(id) is not None for id in ids] == [True, False, True]  # the first is unfinished
@@ -188,6 +188,27 @@ def test_damaged_runs_do_not_keep_a_server_from_starting(serve: Serve, tmp_path:
         assert "a.png: is not a PNG" in lost["error"]
         assert ended(client, ids[1])["nfe"] == 80  # begun again
         assert ended(client, ids[2])["nfe"] == 80
+
+
+def test_run_that_cannot_be_read_keeps_back_no_other(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "store"
+    with serve(store=place) as client:
+        ids = [ask(client, **{**LONG, "seed": i}).json()["id"] for i in range(2)]
+    load = Store.load
+
+    def failing(self: Store, id: str) -> Any:
+        if id == ids[0]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return load(self, id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "load", failing)
+        with serve(store=place) as client:
+            assert ended(client, ids[1])["nfe"] == 80
+    with serve(store=place) as client:  # the disk is well again
+        assert ended(client, ids[0])["nfe"] == 80
 
 
 def test_client_that_does_not_read_holds_up_nobody(prior_folder: Path, tmp_path: Path) -> None:
