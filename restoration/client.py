@@ -25,6 +25,10 @@ from restoration.errors import RestorationError
 Format = Literal["png", "jpg", "webp", "tif"]
 MOST_BREAKS = 10
 """Times in a row that a stream of events may break before it is given up."""
+AWAY = (502, 503, 504)
+"""Answers of a server that is starting again, or of a proxy before it: a stream is tried again after them."""
+LONGEST_PAUSE_S = 30.0
+"""Between two tries, whatever the server says."""
 
 
 class ServiceError(RestorationError):
@@ -149,7 +153,9 @@ class Job:
     id: str
 
     def previews(self, *, every: bool = False) -> Iterator[Preview]:
-        """What it comes to, as it comes, until its result, which is the last; a broken connection is resumed.
+        """What it comes to, as it comes, until its result, which is the last.
+
+        A connection that breaks is resumed, also where the server is starting again (503), after a pause.
 
         Args:
             every: those of every evaluation too, not only complete ones.
@@ -159,24 +165,32 @@ class Job:
         """
         last, breaks = 0, 0
         while True:
+            why = ServiceError(f"{self.client.http.base_url}: the events end without a result", 0)
             try:
                 headers = {"Last-Event-ID": str(last)} if last else {}
                 with self.client.http.stream("GET", self._path("/events"), headers=headers) as answer:
                     if answer.is_error:
                         answer.read()
                     for seq, kind, data in _events(_checked(answer).iter_lines()):
-                        last, breaks = seq or last, 0
+                        breaks = 0
                         if kind == "error":
                             raise ServiceError(data["message"], answer.status_code)
                         if kind == "result" or (kind == "preview" and (every or data["complete"])):
                             yield _preview(data)
+                        last = seq or last
                         if kind == "result":
                             return
             except httpx.TransportError as error:
-                breaks += 1
-                if breaks > MOST_BREAKS:
-                    raise ServiceError(f"{self.client.http.base_url}: {error}", 0) from None
-                time.sleep(min(0.1 * 2**breaks, 5.0))
+                why = ServiceError(f"{self.client.http.base_url}: {error}", 0)
+            except ServiceError as error:
+                if error.status not in AWAY:
+                    raise
+                why = error
+            breaks += 1
+            if breaks > MOST_BREAKS:
+                raise why from None
+            pause = max(min(0.1 * 2**breaks, 5.0), why.retry_after or 0)
+            time.sleep(min(pause, LONGEST_PAUSE_S))
 
     def result(self) -> Preview:
         """Wait for its result."""

@@ -2,6 +2,7 @@
 
 const KEY = "restoration-token";
 let asking = null;
+let declined = -1; // when the dialog was last left without a token
 
 export class Refused extends Error {
   constructor(status, detail, retryAfter) {
@@ -11,38 +12,53 @@ export class Refused extends Error {
   }
 }
 
-function headers(more = {}) {
-  const token = sessionStorage.getItem(KEY);
-  return token ? { ...more, Authorization: `Bearer ${token}` } : more;
-}
-
-function askForToken() {
-  asking ??= new Promise((resolve) => {
+// Until a token is given; refused is why the last one was not taken. Who leaves the dialog is not asked again
+// for what was under way.
+function askForToken(refused) {
+  asking ??= new Promise((resolve, reject) => {
     const dialog = document.getElementById("token-dialog");
     const input = document.getElementById("token");
+    const problem = document.getElementById("token-problem");
+    problem.textContent = refused;
+    problem.hidden = !refused;
+    dialog.returnValue = "";
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, input.value.trim());
-      input.value = "";
       asking = null;
-      resolve();
+      const token = input.value.trim();
+      input.value = "";
+      if (dialog.returnValue === "token" && token) {
+        sessionStorage.setItem(KEY, token);
+        resolve();
+      } else {
+        sessionStorage.removeItem(KEY);
+        declined = performance.now();
+        reject(noToken());
+      }
     }, { once: true });
     dialog.showModal();
   });
   return asking;
 }
 
+const noToken = () => new Refused(401, "This server answers only with a token. Reload the page to give one.");
+
 export async function ask(path, options = {}) {
   for (;;) {
     let answer;
+    const token = sessionStorage.getItem(KEY);
+    const began = performance.now();
     try {
-      answer = await fetch(path, { ...options, headers: headers(options.headers) });
+      const headers = token ? { ...options.headers, Authorization: `Bearer ${token}` } : options.headers;
+      answer = await fetch(path, { ...options, headers });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Refused(0, "The server cannot be reached. Is it still running?");
     }
     if (answer.ok) return answer;
     if (answer.status === 401) {
-      await askForToken();
+      if (began < declined) throw noToken();
+      const known = sessionStorage.getItem(KEY);
+      if (!known || known === token) await askForToken(token ? "The server does not know this token." : "");
       continue;
     }
     let detail = `the server answered ${answer.status}`;
@@ -68,44 +84,4 @@ export function submit(image, name, mask, options) {
   if (mask) form.append("mask", mask, "mask.png");
   form.append("options", JSON.stringify(options));
   return json("/v1/restorations", { method: "POST", body: form });
-}
-
-const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-
-// Events of a restoration until its result, also over a connection that breaks: tell({event, data}).
-export async function follow(id, tell, signal) {
-  let last = 0;
-  for (let failures = 0; !signal.aborted;) {
-    try {
-      const answer = await ask(`/v1/restorations/${id}/events`, {
-        signal, headers: last ? { "Last-Event-ID": String(last) } : {},
-      });
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let text = "";
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        failures = 0;
-        text += value;
-        const blocks = text.split("\n\n");
-        text = blocks.pop();
-        for (const block of blocks) {
-          const said = {};
-          for (const line of block.split("\n")) {
-            const colon = line.indexOf(":");
-            if (colon > 0) said[line.slice(0, colon)] = line.slice(colon + 1).trimStart();
-          }
-          if (said.id) last = Number(said.id);
-          if (said.event) tell({ event: said.event, data: JSON.parse(said.data) });
-          if (said.event === "result" || said.event === "error") return;
-        }
-      }
-    } catch (error) {
-      if (signal.aborted || error.name === "AbortError") return;
-      if (error.status === 404) throw error;
-      failures += 1;
-      if (failures > 20) throw error;
-    }
-    await wait(Math.min(0.3 * 2 ** failures, 5));
-  }
 }

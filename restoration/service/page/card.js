@@ -1,6 +1,7 @@
 // One restoration on the page: its picture as it improves, and what can be done with it.
 
-import { ask, follow, json, picture, submit } from "./api.js";
+import { ask, json, picture, submit } from "./api.js";
+import { follow } from "./follow.js";
 import { forget } from "./memory.js";
 
 const words = {
@@ -15,7 +16,7 @@ export class Card {
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     const find = (selector) => this.element.querySelector(selector);
     this.parts = Object.fromEntries(
-      ["h2", ".before", ".after", ".status", "progress", ".strip", ".notes", ".problem", ".stop", ".more",
+      ["h2", ".before", ".after", ".status", ".heard", "progress", ".strip", ".notes", ".problem", ".stop", ".more",
         ".again", ".download", ".format", ".forget", ".compare"].map((selector) => [selector.replace(".", ""), find(selector)]));
     this.slide = find(".slide input");
     this.parts.h2.textContent = `${entry.name}: ${entry.task}`;
@@ -26,10 +27,10 @@ export class Card {
     this.slide.addEventListener("input", () => this.#reveal(this.slide.value));
     this.parts.compare.addEventListener("pointerdown", (event) => this.#drag(event));
     this.parts.compare.addEventListener("pointermove", (event) => { if (event.buttons) this.#drag(event); });
-    this.parts.stop.addEventListener("click", () => this.#do(() => ask(this.#at("/stop"), { method: "POST" })));
-    this.parts.more.addEventListener("click", () => this.#do(() => this.#more()));
-    this.parts.again.addEventListener("click", () => this.#do(() => this.#again()));
-    this.parts.download.addEventListener("click", () => this.#do(() => this.#download()));
+    this.parts.stop.addEventListener("click", () => this.#do("stop", () => ask(this.#at("/stop"), { method: "POST" })));
+    this.parts.more.addEventListener("click", () => this.#do("more", () => this.#more()));
+    this.parts.again.addEventListener("click", () => this.#do("again", () => this.#again()));
+    this.parts.download.addEventListener("click", () => this.#do("download", () => this.#download()));
     this.parts.forget.addEventListener("click", () => this.forget());
     this.#busy(true);
     this.#reveal(0);
@@ -38,6 +39,7 @@ export class Card {
 
   async start() {
     this.gone = new AbortController();
+    this.over = false;
     try {
       await this.#look();
       await follow(this.entry.id, (said) => this.#heard(said), this.gone.signal);
@@ -56,7 +58,7 @@ export class Card {
     this.#lost();
     const next = this.element.nextElementSibling ?? this.element.previousElementSibling;
     this.element.remove();
-    for (const address of this.shown.values()) if (address) URL.revokeObjectURL(address);
+    for (const address of [this.live, ...this.shown.values()]) if (address) URL.revokeObjectURL(address);
     (next?.querySelector("button") ?? document.getElementById("file")).focus();
   }
 
@@ -70,7 +72,11 @@ export class Card {
   // what is known of it, after a reload too
   async #look() {
     const known = await json(this.#at(""));
-    this.known = known;
+    await this.#know(known);
+    this.#choose();
+  }
+
+  async #know(known) {
     this.parts.notes.replaceChildren(...known.notes.map((note) => {
       const item = document.createElement("li");
       item.textContent = note;
@@ -82,33 +88,46 @@ export class Card {
     }
     for (const one of known.pictures) if (!this.shown.has(one.name)) await this.#strip(one);
     if (this.shown.get("degraded")) this.parts.before.src = this.shown.get("degraded");
-    this.#choose();
+    if (known.state === "running" && known.nfe) this.#progress(known);
+  }
+
+  #progress(told) {
+    this.parts.progress.max = told.total_nfe;
+    this.parts.progress.value = told.nfe;
+    const seconds = told.elapsed_s === undefined ? "" : `, ${told.elapsed_s.toFixed(1)} s`;
+    this.#say(`${told.nfe} of ${told.total_nfe} evaluations${seconds}${change(told)}${scores(told.scores ?? told)}`);
   }
 
   async #heard({ event, data }) {
     if (event === "planned") {
-      this.plan = data;
       this.#busy(true);
       this.parts.progress.max = data.total_nfe;
-      this.#say(`Planned: ${data.total_nfe} evaluations, a first result in ${data.first_s.toFixed(1)} s`);
+      this.#say(`Planned: ${data.total_nfe} evaluations, a first result in ${data.first_s.toFixed(1)} s`, true);
     } else if (event === "preview") {
       this.#busy(true);
-      this.parts.progress.max = data.total_nfe;
-      this.parts.progress.value = data.nfe;
-      this.#say(`${data.nfe} of ${data.total_nfe} evaluations, ${data.elapsed_s.toFixed(1)} s${change(data)}${scores(data)}`);
-      if (data.complete) await this.#strip({ name: nameOf(data.href), ...data });
-      if (!this.selected) await this.#live(data.complete ? nameOf(data.href) : "live");
+      this.#progress(data);
+      if (data.complete) {
+        this.#say(this.parts.status.textContent, true);
+        await this.#strip({ name: nameOf(data.href), ...data });
+      }
+      this.#live(data.complete ? nameOf(data.href) : "live");
+    } else if (event === "known") {
+      const had = this.shown.size;
+      await this.#know(data);
+      if (data.complete && this.shown.size > had) this.#say(this.parts.status.textContent, true);
+      if (data.nfe) this.#live("live");
     } else if (event === "result") {
-      this.#busy(false);
-      this.shown.delete("result");
-      this.parts.strip.querySelector('[data-name="result"]')?.remove();
+      this.over = true;
+      this.#drop((name) => name !== "degraded" && !/^\d+$/.test(name)); // of the run that was gone on from
       await this.#look();
-      this.parts.progress.max = data.total_nfe;
-      this.parts.progress.value = data.nfe;
-      const seed = ` Seed ${data.seeds[0]}.`;
-      this.#say(`${words[data.stopped_by] ?? "Done"}: ${data.nfe} of ${data.total_nfe} evaluations, ${data.elapsed_s.toFixed(1)} s${scores(data)}.${seed}`);
-    } else if (event === "error") {
       this.#busy(false);
+      this.#progress(data);
+      const seed = ` Seed ${data.seeds[0]}.`;
+      this.#say(`${words[data.stopped_by] ?? "Done"}: ${this.parts.status.textContent}.${seed}`, true);
+    } else if (event === "error") {
+      this.over = true;
+      this.#busy(false);
+      this.#say("");
       this.#trouble(data.message);
     } else if (event === "queued") {
       this.#say("Waiting for its turn…");
@@ -120,19 +139,38 @@ export class Card {
     this.wanted = name;
     if (this.fetching) return;
     this.fetching = true;
+    const useful = () => !this.selected && !this.over;
     try {
-      while (this.wanted && !this.selected) {
+      while (this.wanted && useful()) {
         const now = this.wanted;
         this.wanted = null;
         const address = now === "live" ? await picture(this.entry.id, "live") : this.shown.get(now);
-        if (!address || this.selected) continue;
-        if (this.live) URL.revokeObjectURL(this.live);
-        this.live = now === "live" ? address : null;
-        this.parts.after.src = address;
-        this.parts.after.alt = `${this.entry.name}, restored so far`;
+        if (!address) continue;
+        if (!useful()) {
+          if (now === "live") URL.revokeObjectURL(address);
+          break;
+        }
+        this.#show(address, `${this.entry.name}, restored so far`);
+        if (now === "live") this.live = address;
       }
     } catch { /* the next event brings another */ } finally {
       this.fetching = false;
+    }
+  }
+
+  #show(address, alt) {
+    if (this.live) URL.revokeObjectURL(this.live);
+    this.live = null;
+    this.parts.after.src = address;
+    this.parts.after.alt = alt;
+  }
+
+  #drop(which) {
+    for (const [name, address] of [...this.shown]) {
+      if (!which(name)) continue;
+      if (address) URL.revokeObjectURL(address);
+      this.shown.delete(name);
+      this.parts.strip.querySelector(`[data-name="${name}"]`)?.remove();
     }
   }
 
@@ -144,6 +182,7 @@ export class Card {
       address = await picture(this.entry.id, one.name);
     } catch (error) {
       this.shown.delete(one.name);
+      if (error.status === 404) return; // a newer one has taken its place
       throw error;
     }
     this.shown.set(one.name, address);
@@ -179,8 +218,7 @@ export class Card {
       button.setAttribute("aria-pressed", String(button.dataset.name === this.selected));
     }
     if (this.shown.get(name)) {
-      this.parts.after.src = this.shown.get(name);
-      this.parts.after.alt = `${this.entry.name}, ${names[name] ?? `after ${Number(name) || name} evaluations`}`;
+      this.#show(this.shown.get(name), `${this.entry.name}, ${names[name] ?? `after ${Number(name) || name} evaluations`}`);
     } else if (this.shown.get("degraded") && !this.parts.after.src) {
       this.parts.after.src = this.shown.get("degraded");
     }
@@ -199,11 +237,14 @@ export class Card {
   }
 
   #busy(yes) {
+    const { stop, more, again, progress } = this.parts;
+    const focused = document.activeElement;
     this.element.classList.toggle("busy", yes);
-    this.parts.stop.hidden = !yes;
-    this.parts.more.hidden = yes;
-    this.parts.again.hidden = yes || !this.entry.image;
-    this.parts.progress.hidden = !yes;
+    stop.hidden = !yes;
+    more.hidden = yes;
+    again.hidden = yes || !this.entry.image;
+    progress.hidden = !yes;
+    if (focused?.hidden && this.element.contains(focused)) (yes ? stop : more).focus(); // not lost to the keyboard
   }
 
   async #more() {
@@ -233,7 +274,11 @@ export class Card {
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
-  async #do(act) {
+  // what a button does; until it is done, the button does it no second time
+  async #do(name, act) {
+    const button = this.parts[name];
+    const focused = document.activeElement === button;
+    button.disabled = true;
     this.parts.problem.hidden = true;
     try {
       await act();
@@ -241,9 +286,17 @@ export class Card {
       const when = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
       this.#trouble(error.message + when);
     }
+    button.disabled = false;
+    if (focused && document.activeElement === document.body) {
+      (button.hidden ? this.parts.stop : button).focus();
+    }
   }
 
-  #say(text) { this.parts.status.textContent = text; }
+  // aloud only what is worth an interruption: plans, complete previews, the end
+  #say(text, aloud = false) {
+    this.parts.status.textContent = text;
+    if (aloud) this.parts.heard.textContent = text;
+  }
 
   #trouble(text) {
     this.parts.problem.textContent = sentence(text);

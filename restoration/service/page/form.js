@@ -105,6 +105,7 @@ export class Form {
     };
     for (const label of this.element.querySelectorAll("[data-for]")) label.hidden = !takes[label.dataset.for];
     this.fields.sigma.placeholder = task.needs_sigma ? "needed: 0.1, or auto" : "none";
+    this.fields.kernel.placeholder = task.needs.kernel ? "needed: gaussian:1.6" : "box";
     this.editor.enable(Boolean(task.takes_mask && this.image && this.shown));
   }
 
@@ -127,6 +128,7 @@ export class Form {
     }
     this.#trouble("");
     this.start.disabled = true;
+    this.start.textContent = "Sending…"; // with a prior's first picture this takes seconds
     try {
       const options = this.#options();
       const mask = this.editor.enabled && !this.editor.empty ? await this.editor.blob() : null;
@@ -137,6 +139,7 @@ export class Form {
       this.#trouble(error.message, when);
     } finally {
       this.start.disabled = false;
+      this.start.textContent = "Restore";
     }
   }
 

@@ -29,7 +29,12 @@ export class MaskEditor {
     this.canvas.addEventListener("pointermove", (event) => this.#go(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => { this.stroke = null; });
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
-    this.canvas.addEventListener("blur", () => { this.cursor = null; this.#redraw(); });
+    this.canvas.addEventListener("focus", () => { // by keyboard: where is the brush?
+      if (!this.enabled || !this.canvas.matches(":focus-visible")) return;
+      this.cursor ??= [this.canvas.width / 2, this.canvas.height / 2];
+      this.#redraw();
+    });
+    this.canvas.addEventListener("blur", () => { this.cursor = null; if (this.bitmap) this.#redraw(); });
     this.stage.addEventListener("wheel", (event) => {
       if (!event.ctrlKey) return;
       event.preventDefault();

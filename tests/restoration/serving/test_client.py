@@ -6,10 +6,12 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
-from restoration.client import Client, ServiceError
+from restoration import client as module
+from restoration.client import MOST_BREAKS, Client, ServiceError
 
 from .conftest import Serve, picture
 
@@ -54,3 +56,47 @@ def test_refusals_are_the_server_s_sentences(client: Client) -> None:
     assert "sr4" in {task["name"] for task in client.tasks()}
     with Client("http://127.0.0.1:9") as nobody, pytest.raises(ServiceError, match=r"127\.0\.0\.1:9"):
         nobody.tasks()
+
+
+RESULT = (
+    'id: 2\nevent: result\ndata: {"nfe": 4, "total_nfe": 4, "elapsed_s": 1, "complete": true, '
+    '"stopped_by": "finished", "href": "/v1/restorations/a/image?show=result"}\n\n'
+)
+AWAY = (503, {"Retry-After": "3"}, '{"detail": "starting"}')
+
+
+def following(answers: list[tuple[int, dict[str, str], str]], monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A client of a server that answers in turn, the last for ever; ``client.pauses`` are those it makes."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status, headers, text = answers.pop(0) if len(answers) > 1 else answers[0]
+        return httpx.Response(status, headers=headers, text=text)
+
+    client = Client("http://test")
+    client.http = httpx.Client(base_url="http://test", transport=httpx.MockTransport(answer))
+    client.pauses = []  # type: ignore[attr-defined]
+    monkeypatch.setattr(module.time, "sleep", client.pauses.append)  # type: ignore[attr-defined]
+    return client
+
+
+def test_server_that_starts_again_is_waited_for_as_long_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = following([AWAY, AWAY, (200, {}, RESULT)], monkeypatch)
+    assert client.job("a").result().stopped_by == "finished"
+    assert client.pauses == [3, 3]  # type: ignore[attr-defined]
+
+
+def test_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = following([AWAY], monkeypatch)
+    with pytest.raises(ServiceError, match="starting") as refused:
+        client.job("a").result()
+    assert refused.value.status == 503
+    assert len(client.pauses) == MOST_BREAKS  # type: ignore[attr-defined]
+
+
+def test_stream_that_ends_without_a_result_is_resumed_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = (200, {}, "retry: 1000\n\n")
+    client = following([empty, empty, (200, {}, RESULT)], monkeypatch)
+    assert client.job("a").result().nfe == 4
+    assert client.pauses == [0.2, 0.4]  # type: ignore[attr-defined]
+    with pytest.raises(ServiceError, match="the events end without a result"):
+        following([empty], monkeypatch).job("a").result()

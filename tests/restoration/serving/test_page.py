@@ -182,5 +182,89 @@ def test_everything_is_named_for_those_who_cannot_see_it(context: Any, served: s
         }).map((e) => e.outerHTML)"""
     )
     assert unnamed == []
-    assert page.locator(".card .status").get_attribute("role") == "status"
+    expect(page.get_by_role("status")).to_have_text(re.compile("Done"))
     assert page.locator(".card img.after").get_attribute("alt")
+
+
+def test_many_running_at_once_leave_the_browser_a_connection(context: Any, served: str) -> None:
+    page = opened(context, served)
+    open_: set[Any] = set()
+    page.on("request", lambda request: open_.add(request) if request.url.endswith("/events") else None)
+    for over in ("requestfinished", "requestfailed"):
+        page.on(over, lambda request: open_.difference_update([request]))
+    choose(page, outer="99", inner="10")
+    for number in range(7):  # a browser has six connections to a server
+        page.get_by_role("button", name="Restore").click()
+        expect(page.locator(".card")).to_have_count(number + 1)
+    for card in page.locator(".card").all():
+        expect(card.locator(".status")).to_have_text(re.compile(r"^\d+ of 990 evaluations"))
+        expect(card.locator(".strip button").first).to_be_visible()
+    assert len(open_) <= 2
+    for card in page.locator(".card").all():
+        card.get_by_role("button", name="Stop here").click()
+    for card in page.locator(".card").all():
+        expect(card.locator(".status")).to_have_text(re.compile(r"^Stopped: \d+ of 990 evaluations.*Seed"))
+
+
+def test_keep_going_goes_on_once_however_often_it_is_clicked(context: Any, served: str) -> None:
+    page = opened(context, served)
+    choose(page, outer="1", inner="2")
+    page.get_by_role("button", name="Restore").click()
+    card = page.locator(".card")
+    expect(card.locator(".status")).to_have_text(re.compile("Done: 2 of 2"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/more") else None)
+    card.locator(".more").evaluate("button => { button.click(); button.click(); }")
+    expect(card.locator(".status")).to_have_text(re.compile(r"Done: (?!2 of)"))
+    assert len(asked) == 1
+
+
+def test_token_dialog_says_what_is_wrong_and_can_be_left(context: Any, served: str) -> None:
+    page = context.new_page()
+    page.goto(served)
+    page.get_by_role("textbox", name="Token").fill("a-token-that-nobody-knows")
+    page.keyboard.press("Enter")
+    expect(page.locator("#token-problem")).to_have_text("The server does not know this token.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#token-dialog")).to_be_hidden()
+    expect(page.locator("#trouble")).to_have_text(re.compile("only with a token. Reload the page"))
+    page.wait_for_timeout(300)
+    expect(page.locator("#token-dialog")).to_be_hidden()
+    page.reload()
+    page.get_by_role("textbox", name="Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.locator("#task option")).not_to_have_count(0)
+
+
+def test_late_preview_is_not_put_over_the_result_and_no_address_leaks(context: Any, served: str) -> None:
+    page = context.new_page()
+    page.add_init_script(
+        """window.alive = new Set();
+        const make = URL.createObjectURL, end = URL.revokeObjectURL;
+        URL.createObjectURL = (blob) => { const made = make(blob); alive.add(made); return made; };
+        URL.revokeObjectURL = (made) => { alive.delete(made); end(made); };
+        const fetched = window.fetch;
+        window.fetch = async (path, options) => {
+          if (String(path).includes("show=live")) await new Promise((done) => setTimeout(done, 700));
+          return fetched(path, options);
+        };"""
+    )
+    page.goto(served)
+    page.get_by_role("textbox", name="Token").fill(TOKEN)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#task option")).not_to_have_count(0)
+    choose(page, outer="2", inner="9")
+    page.get_by_role("button", name="Restore").click()
+    card = page.locator(".card")
+    for again, end in enumerate(("Done: 18 of 18", "Done: (?!18 of)")):
+        expect(card.locator(".status")).to_have_text(re.compile(end))
+        page.wait_for_timeout(1000)  # what was on its way has come
+        result = card.locator("[data-name=result] img").get_attribute("src")
+        assert card.locator(".after").get_attribute("src") == result
+        strip = card.locator(".strip img").count()
+        assert page.evaluate("alive.size") == strip + 1  # and the degraded one
+        if not again:
+            page.get_by_role("button", name="Keep going").click()
+    page.get_by_role("button", name="Forget this restoration").click()
+    expect(card).to_have_count(0)
+    assert page.evaluate("alive.size") == 0
