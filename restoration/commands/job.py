@@ -13,6 +13,7 @@ from restoration.commands.checks import check_steering
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
 from restoration.commands.interrupt import INTERRUPTED, Interrupt
+from restoration.commands.prepared import Prepare, Prepared, Tally
 from restoration.commands.settings import (
     EffortSettings,
     OutputSettings,
@@ -21,8 +22,6 @@ from restoration.commands.settings import (
     Settings,
     TaskSettings,
 )
-from restoration.commands.steer import Steering
-from restoration.commands.together import Prepare, Prepared, Tally, Together
 from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, LeftOut, Noted
@@ -59,9 +58,10 @@ def run(settings: Settings) -> int:
             display.show(LeftOut(str(path), why))
         tally = Tally(display, found.batch)
         prepare = partial(_session, settings, recipe, display=display)
-        together = len(deliveries) > 1 and settings.batch != 1 and settings.effort.deadline is None
-        together = together and settings.effort.until is None
-        if together:
+        alone = settings.batch == 1 or settings.effort.deadline is not None or settings.effort.until is not None
+        if len(deliveries) > 1 and not alone:
+            from restoration.commands.together import Together  # with the engine, which one input does without
+
             everything = Together(recipe, deliveries, prepare, display, interrupt, tally)
             left = everything.restore(settings.batch)
         else:
@@ -201,6 +201,8 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
     session = Session(recipe, name, picture, sha256, alone, str(output.state), edit)
     steered = None
     if steering.candidates is not None:
+        from restoration.commands.steer import Steering  # with what draws sheets of candidates
+
         steered = Steering(session, steering, delivery, state, stored, display.ask, overwrite=output.overwrite)
     lost = losses(session.given, delivery.target.suffix)
     for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
