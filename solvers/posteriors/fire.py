@@ -125,24 +125,23 @@ class FIRE(Spectral):
     @torch.no_grad()
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
         """As in the base class; a faithful run also keeps each component's mean of ẑ₀ since its state holds ȳ."""
-        operator, (k, *left) = self.measurement.operator, run.levels
-        holds = self._carried(k) | (self._level == k)
+        k, *left = run.levels
+        carried = self._carried(k)
+        holds = carried | (self._level == k)
         if self.settings.aim == "natural" or not bool(holds.any()):
             return super().answer(run, x0, noise)
-        z0 = operator.Vt(x0)
-        z = run.carry[0] if run.carry else operator.Vt(run.x / math.sqrt(self.schedule.alpha_bar(k)))
+        z, z0 = self.spectrum(run), self.measurement.operator.Vt(x0)
         mean, count = run.carry[1:] if len(run.carry) > 1 else (torch.zeros_like(z0), torch.zeros_like(z0))
-        is_held, is_carried = self.look_up(holds.double(), self._carried(k).double())
+        is_held, is_carried = self.look_up(holds.double(), carried.double())
         count = count + is_held
         mean = mean + is_held * (z0 - mean) / count.clamp(min=1)
         k_next = left[0] if left else 0
         z = self.step(z, z0, k, k_next, noise)
         if not left:
-            x = operator.V(torch.lerp(z, mean, is_carried))
+            x = self.image(torch.lerp(z, mean, is_carried), 0)
             return InnerRun(x, ()), x
-        x = math.sqrt(self.schedule.alpha_bar(k_next)) * operator.V(z)
-        shown = x0 if bool(self._null.any()) else operator.V(torch.lerp(z0, mean, is_held))
-        return InnerRun(x, tuple(left), (z, mean, count)), shown
+        shown = x0 if bool(self._null.any()) else self.measurement.operator.V(torch.lerp(z0, mean, is_held))
+        return InnerRun(self.image(z, k_next), tuple(left), (z, mean, count)), shown
 
     def step(self, z: Tensor, z0: Tensor, k: int, k_next: int, noise: NoiseSource) -> Tensor:
         """z' as in the table above."""
@@ -179,7 +178,7 @@ class FIRE(Spectral):
         free = torch.where(self._null, self.schedule.sigma(k_next), fresh)
         toward, fresh = self.look_up(toward, free)
         z = (z0 + toward * (self.ybar - z0)).addcmul_(fresh, noise.normal(z0.shape))
-        return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k_next))
+        return self.image(z, k_next)
 
     def again(self, x0: Tensor, k: int, noise: NoiseSource) -> Tensor:
         """As :meth:`restart`, which does not ask where the run before began."""

@@ -125,7 +125,7 @@ class Spectral(Sampler):
         spread = (sigma**2 - heard * torch.where(heard > 0, self.nu, 0) ** 2).clamp(min=0).sqrt()
         mean, scale = self.look_up(heard, spread)
         z = mean * self.ybar + scale * noise.normal(self.ybar.shape)
-        return self.measurement.operator.V(z) * math.sqrt(self.schedule.alpha_bar(k))
+        return self.image(z, k)
 
     def heard(self, k: int) -> Tensor:
         """Of each distinct ν whether the measurement counts at level k, being no noisier."""
@@ -134,12 +134,10 @@ class Spectral(Sampler):
     @torch.no_grad()
     def answer(self, run: InnerRun, x0: Tensor, noise: NoiseSource) -> tuple[InnerRun, Tensor]:
         """The sampler's step in the spectral domain, and x̂₀; at the end x₀."""
-        operator = self.measurement.operator
         k, *left = run.levels
         k_next = left[0] if left else 0
-        z = run.carry[0] if run.carry else operator.Vt(run.x / math.sqrt(self.schedule.alpha_bar(k)))
-        z = self.step(z, operator.Vt(x0), k, k_next, noise)
-        x = math.sqrt(self.schedule.alpha_bar(k_next)) * operator.V(z)
+        z = self.step(self.spectrum(run), self.measurement.operator.Vt(x0), k, k_next, noise)
+        x = self.image(z, k_next)
         return (InnerRun(x, tuple(left), (z,)), x0) if left else (InnerRun(x, ()), x)
 
     @torch.no_grad()
@@ -171,6 +169,16 @@ class Spectral(Sampler):
     def remeasured(self, y: Tensor) -> Self:
         """The sampler with another y (B, C', H', W')."""
         return self.of(self.prior, replace(self.measurement, y=y), self.settings)
+
+    def spectrum(self, run: InnerRun) -> Tensor:
+        """z of an unfinished inner run: carried from the step before, or Vᵀx̄ where it begins."""
+        if run.carry:
+            return run.carry[0]
+        return self.measurement.operator.Vt(run.x / math.sqrt(self.schedule.alpha_bar(run.levels[0])))
+
+    def image(self, z: Tensor, k: int) -> Tensor:
+        """x_k of its spectral z."""
+        return math.sqrt(self.schedule.alpha_bar(k)) * self.measurement.operator.V(z)
 
     def look_up(self, *tables: Tensor) -> tuple[Tensor, ...]:
         """Each table's values for the distinct ν of ``nu`` as values for components, in the state's dtype."""
