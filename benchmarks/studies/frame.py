@@ -15,7 +15,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.comparison.deconvolution import richardson_lucy, wiener
-from benchmarks.studies.jpeg import Data, Limit, clean_pictures, middle, show
+from benchmarks.studies.shared import Data, Limit, clean_pictures, middle, show
 from degradations import Blur, Measurement
 from restoration.priors import DiffusionPrior, load_prior, prior_for
 from restoration.restorer import Restorer

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 import typer
 from PIL import Image, ImageDraw
-from rich.console import Console
 from skimage import data
 from torch import Tensor
 
 from benchmarks.engine.markdown import markdown
+from benchmarks.studies.shared import tell
 from degradations import Blur, Mosaic
 from degradations.kernels import disk, gaussian, motion
 from restoration.pictures import images
@@ -139,19 +139,17 @@ def main(
     side: Annotated[int, typer.Option(help="Of the pictures, in pixels.")] = 160,
 ) -> None:
     """Damage the photographs, run the page's commands, and tell how near to the originals the results are."""
-    console, start = Console(soft_wrap=True, highlight=False), time.perf_counter()
+    start = time.perf_counter()
     originals = write_inputs(page.parent / "gallery", side)
     script = "from restoration.commands.restore import script; script()"
     for _, *arguments in commands(page):
-        console.print(shlex.join(["restore", *arguments]), markup=False)
+        tell(shlex.join(["restore", *arguments]))
         subprocess.run([sys.executable, "-c", script, *arguments, "--overwrite"], cwd=page.parent, check=True)
     rows = []
     for name, original in originals.items():
         scores = scores_of(original, images.load(page.parent / "gallery" / name))
         rows.append([name, f"{scores['psnr']:.2f}", f"{scores['ssim']:.3f}"])
-    for line in markdown(["result", "PSNR ↑ dB", "SSIM ↑"], rows):
-        console.print(line, markup=False)
-    console.print(f"{time.perf_counter() - start:.0f} s")
+    tell(*markdown(["result", "PSNR ↑ dB", "SSIM ↑"], rows), f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -15,45 +15,21 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
-from benchmarks.engine.markdown import markdown
+from benchmarks.studies.shared import Data, Limit, clean_pictures, middle, show
 from restoration.pictures import images
 from restoration.pictures.scores import scores_of
-from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior, prior_for
 from restoration.restorer import Restorer
 from restoration.tasks import Problem, Task, pose
 from solvers import DDRM, FIRE, Spectral
-
-Data = Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")]
-Limit = Annotated[int, typer.Option(help="How many of them, the first by name.")]
 
 SAMPLERS: dict[str, Spectral.Settings] = {
     "DDRM": DDRM.Settings(),
     "FIRE natural": FIRE.Settings("natural"),
     "FIRE faithful": FIRE.Settings("faithful"),
 }
-
-
-def middle(picture: Tensor, side: int) -> Tensor:
-    """(C, side, side) of the middle of a picture that is at least as large."""
-    top, left = ((length - side) // 2 for length in picture.shape[1:])
-    return picture[:, top : top + side, left : left + side]
-
-
-def clean_pictures(data: list[Path], limit: int) -> list[Tensor]:
-    """The first pictures (C, H, W) of folders and tars."""
-    return [images.decode(source.read(), source.name) for source in find(tuple(data))[:limit]]
-
-
-def show(head: list[str], rows: list[list[str]], told: str) -> None:
-    """Print a table, in Markdown, and under which conditions it was measured."""
-    console = Console(soft_wrap=True, highlight=False)
-    for line in markdown(head, rows):
-        console.print(line, markup=False)
-    console.print(f"{told}, torch {torch.__version__}")
 
 
 def problem_of(clean: Tensor, quality: int, prior: DiffusionPrior) -> tuple[Problem, Tensor]:

@@ -8,21 +8,16 @@ brings every picture nearer to the truth but moves block means, by less than 0.0
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 from torch import Tensor
 
-from benchmarks.engine.markdown import markdown
 from benchmarks.engine.methods import Ours
 from benchmarks.metrics.psnr import psnr
-from benchmarks.studies.jpeg import middle
+from benchmarks.studies.shared import Data, Limit, clean_pictures, middle, show
 from degradations import Measurement, SVDOperator, simulate
-from restoration.pictures import images
-from restoration.pictures.sources import find
 from restoration.priors import DiffusionPrior, load_prior, prior_for
 from restoration.tasks import Task
 from solvers import FIRE, NoiseSource
@@ -78,8 +73,8 @@ def broken(name: str, found: dict[str, list[float]]) -> list[str]:
 
 @torch.no_grad()
 def main(
-    data: Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")],
-    limit: Annotated[int, typer.Option(help="How many of them.")] = 10,
+    data: Data,
+    limit: Limit = 10,
     side: Annotated[int, typer.Option(help="Pixels a side of what is used of them.")] = 128,
     sigmas: Annotated[str, typer.Option(help="[0, 1] units, with commas.")] = "0.002,0.005,0.01,0.02,0.05",
     tasks: Annotated[str, typer.Option(help="With commas.")] = "denoise,sr2,colorize,inpaint",
@@ -89,7 +84,7 @@ def main(
 ) -> None:
     """Print a table, in Markdown, and where a promise was broken; exits with 1 where one was."""
     known = load_prior(prior, device)
-    pictures = [middle(images.decode(source.read(), source.name), side) for source in find(tuple(data))[:limit]]
+    pictures = [middle(picture, side) for picture in clean_pictures(data, limit)]
     clean = torch.stack(pictures).to(known.device)
     rows, found_broken = [], []
     for name in tasks.split(","):
@@ -98,14 +93,9 @@ def main(
             found = curves(known, clean, operator, sigma, aim)
             rows.append([name, f"{sigma:g}", *(" ".join(f"{value:.2f}" for value in v) for v in found.values())])
             found_broken += broken(f"{name}, σ {sigma:g}", found)
-    console = Console(soft_wrap=True, highlight=False)
     headers = ["task", "σ", "A⁺y", *(f"{of}, 10 20 30" for of in ("told, part", "told", "untold, part", "untold"))]
-    for line in (*markdown(headers, rows), "", *found_broken):
-        console.print(line, markup=False)
-    console.print(
-        f"PSNR ↑ dB. {len(clean)} pictures of {data[0].name}, {side}×{side}, {prior}, FIRE {aim}, {known.device}, "
-        f"torch {torch.__version__}"
-    )
+    conditions = f"PSNR ↑ dB. {len(clean)} pictures of {data[0].name}, {side}×{side}, {prior}, FIRE {aim}"
+    show(headers, rows, f"{conditions}, {known.device}", ["", *found_broken])
     if found_broken:
         raise typer.Exit(1)
 

@@ -14,7 +14,7 @@ import typer
 from torch import Tensor
 
 from benchmarks.studies.costs import FreePrior, clocked, peak_images
-from benchmarks.studies.jpeg import show
+from benchmarks.studies.shared import show
 from degradations import (
     JPEG,
     Blur,

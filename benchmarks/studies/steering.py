@@ -15,13 +15,13 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from torch import Tensor
 
 from benchmarks.commands.sheet import Cell, contact_sheet
 from benchmarks.engine.markdown import markdown
 from benchmarks.engine.masks import Hole
 from benchmarks.metrics.psnr import psnr
+from benchmarks.studies import shared
 from nested import atomic_write
 from restoration.pictures import images
 from restoration.pictures.sources import find
@@ -42,8 +42,7 @@ Score = Callable[[Tensor], Tensor]
 
 def middle(pictures: Tensor) -> Tensor:
     """The middle of (..., H, W)."""
-    top, left = ((side - REGION) // 2 for side in pictures.shape[-2:])
-    return pictures[..., top : top + REGION, left : left + REGION]
+    return shared.middle(pictures, REGION)
 
 
 def by_all(clean: Tensor) -> Score:
@@ -126,8 +125,8 @@ def draw(problem: Problem, natural: Restorer, seed: int, title: str, path: Path)
 
 
 def main(
-    data: Annotated[list[Path], typer.Option(help="Folder or tar of clean pictures.")],
-    limit: Annotated[int, typer.Option(help="How many of them.")] = 2,
+    data: shared.Data,
+    limit: shared.Limit = 2,
     prior: str = "faces-64",
     tasks: Annotated[str, typer.Option(help="Of sr8, inpaint, colorize.")] = ",".join(TASKS),
     device: str = "auto",
@@ -135,7 +134,6 @@ def main(
     each: Annotated[bool, typer.Option("--each", help="Tell every picture.")] = False,
 ) -> None:
     """Print a table a task, in Markdown."""
-    console = Console(soft_wrap=True, highlight=False)
     wanted = [name.strip() for name in tasks.split(",")]
     if not set(wanted) <= set(TASKS):
         raise typer.BadParameter(f"must be of {', '.join(TASKS)}: got {tasks}")
@@ -151,10 +149,7 @@ def main(
             for how, one in measured(problem, natural, faithful, seed).items():
                 found.setdefault(how, []).append(one)
             if each:
-                console.print(
-                    f"{source.name}: { {how: round(values[-1][0], 2) for how, values in found.items()} }",
-                    markup=False,
-                )
+                shared.tell(f"{source.name}: { {how: round(values[-1][0], 2) for how, values in found.items()} }")
             if sheet is not None and not i and name == "inpaint":
                 draw(problem, natural, seed, f"Inpainting, the best of four kept: {prior}", sheet)
         base = np.array(found["four runs, mean"])
@@ -165,9 +160,8 @@ def main(
             gains = (f"{gain[:, j].mean():+.2f} ± {error[j]:.2f}" for j in (0, 1))
             rows.append([how, str(COSTS.get(how, 120)), f"{mean[0]:.2f}", f"{mean[1]:.2f}", *gains])
         head = [TASKS[name], "evaluations", "PSNR ↑ dB", "of its middle", "gain", "of its middle"]
-        for line in markdown(head, rows):
-            console.print(line, markup=False)
-    console.print(f"{len(sources)} pictures of {data[0].name}, {prior}, {known.device}, torch {torch.__version__}")
+        shared.tell(*markdown(head, rows))
+    shared.tell(f"{len(sources)} pictures of {data[0].name}, {prior}, {known.device}, torch {torch.__version__}")
 
 
 if __name__ == "__main__":
