@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
 
     from nested import NestedState
     from restoration.pictures.picture import Picture
+    from restoration.restorer import Preview
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,21 @@ class Advanced:
     state: NestedState
 
 
+def standing(reached: _Reached | Preview) -> dict[str, Any]:
+    """Where in its run something was reached, as JSON and records tell it."""
+    return {
+        "nfe": reached.nfe,
+        "total_nfe": reached.total_nfe,
+        "outer_step": reached.outer_step,
+        "complete": reached.complete,
+    }
+
+
+def expected(change: float | None) -> dict[str, float]:
+    """The RMSE by which a run's end is expected to differ, as JSON tells it, where that was measured."""
+    return {} if change is None else {"expected_change": round(change, 5)}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Reached:
     """What a preview and a result have in common; see ``Restored``."""
@@ -73,17 +89,13 @@ class _Reached:
     path: str | None = None
 
     def _facts(self) -> dict[str, Any]:
-        change = self.expected_change
         return {
             "input": self.input,
-            "nfe": self.nfe,
-            "total_nfe": self.total_nfe,
-            "outer_step": self.outer_step,
-            "complete": self.complete,
+            **standing(self),
             "elapsed_s": round(self.elapsed, 4),
             **({} if self.path is None else {"path": self.path}),
             **self.scores,
-            **({} if change is None else {"expected_change": round(change, 5)}),
+            **expected(self.expected_change),
         }
 
 
@@ -144,9 +156,8 @@ class Offered:
 
     def json(self) -> str:
         """One line, without its end."""
-        change = self.expected_change
         facts = {"input": self.input, "nfe": self.nfe, "total_nfe": self.total_nfe}
-        more = {} if change is None else {"expected_change": round(change, 5)}
+        more = expected(self.expected_change)
         return json.dumps(
             {"event": "candidates", **facts, "candidates": self.candidates, "path": self.path, **more}
         )

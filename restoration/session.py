@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nested import NestedDiffusion, NestedState
 from restoration.editing import EditFile
-from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored
+from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
@@ -183,7 +183,7 @@ class Session:
             outer_step=preview.outer_step,
             complete=preview.complete,
             elapsed=preview.elapsed,
-            output=Output(f"{preview.nfe:03d}", self.given.like(mean), {**self.record, **_standing(preview)}),
+            output=Output(f"{preview.nfe:03d}", self.given.like(mean), {**self.record, **standing(preview)}),
             scores=self._scores(mean),
             expected_change=preview.expected_change,
         )
@@ -195,7 +195,7 @@ class Session:
             told: what its record says beside ``record``, and in place of it.
         """
         best, stopped_by = done.preview, done.stopped_by.value
-        record = {**self.record, **(told or {}), **_standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, done.seeds, record)
         return Restored(
@@ -295,12 +295,3 @@ def _tile_notes(prior: DiffusionPrior, used: Prior) -> list[str]:
             "or a prior trained on crops, as photos-64 is"
         )
     return notes
-
-
-def _standing(preview: Preview) -> dict[str, Any]:
-    return {
-        "nfe": preview.nfe,
-        "total_nfe": preview.total_nfe,
-        "outer_step": preview.outer_step,
-        "complete": preview.complete,
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,8 @@ from solvers import Prior
 
 RETRY_S = 5.0
 """When to ask again where all engines are at work."""
+ASKED_EVERY_S = 0.2
+"""How often one is looked for while somebody waits."""
 
 
 class Engines:
@@ -43,21 +46,34 @@ class Engines:
         self._loading: dict[str, threading.Lock] = {}
         self._coming, self._closed = 0, False
 
-    def submit(self, name: str, work: Work, watch: Watch | None = None) -> Ticket:
+    def submit(self, name: str, work: Work, watch: Watch | None = None, wait: float = 0.0) -> Ticket:
         """Take in a run with the prior of that name; see :meth:`engine` and :meth:`Engine.submit`."""
         while True:
-            engine = self.engine(name)
+            engine = self.engine(name, wait)
             with suppress(ClosedError):  # it had to go between the two
                 return engine.submit(work, watch)
 
-    def engine(self, name: str) -> Engine:
+    def engine(self, name: str, wait: float = 0.0) -> Engine:
         """The running engine of a prior. Where it must be loaded first, that takes seconds; others do not wait.
 
+        Args:
+            wait: seconds for which to wait where too many are there, and all have work.
+
         Raises:
-            OverloadedError: too many are there, and all have work.
+            OverloadedError: they still have.
             ClosedError: all were closed.
             Whatever loading raises.
         """
+        end = time.monotonic() + wait
+        while True:
+            try:
+                return self._engine(name)
+            except OverloadedError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(ASKED_EVERY_S)
+
+    def _engine(self, name: str) -> Engine:
         with self._lock:
             loading = self._loading.setdefault(name, threading.Lock())
         with loading:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import math
@@ -20,7 +19,7 @@ from typing import Any
 from nested import NestedState
 from restoration.commands.console import mendable
 from restoration.commands.delivery import STATE_EVERY_S, STATE_SHARE
-from restoration.events import Output, Previewed, Restored
+from restoration.events import Output, Previewed, Restored, expected, standing
 from restoration.pictures import writing
 from restoration.pictures.picture import Depth
 from restoration.restorer import Preview
@@ -192,14 +191,14 @@ class Job:
         plan = list(preview.state.allocation)
         known = {"nfe": preview.nfe, "total_nfe": sum(plan), "plan": plan, "state": State.RUNNING}
         if not preview.complete:
-            first = not any(shown.nfe for shown in self.facts.pictures)
-            self._know(**known, **({"expected_change": preview.expected_change} if first else {}))
+            change = {} if self._has_complete else {"expected_change": preview.expected_change}
+            self._know(**known, **change)
             self._tell("preview", {**_facts_of(preview), "href": self._href("live")}, passing=True)
             return
         event = self.opened.previewed(preview)
         name = event.output.suffix
         self._keep(name, event.output)
-        first = not any(shown.nfe for shown in self.facts.pictures)
+        first = not self._has_complete
         shown = _shown(name, self._href(name), event)
         pictures = [*(kept for kept in self.facts.pictures if kept.name != name), shown]
         self._know(
@@ -255,7 +254,7 @@ class Job:
             with self._lock:
                 self.facts, self.events = facts, list(events)
                 self._live_told = None
-            self._store(facts, last=max((told.seq or 0 for told in events), default=0))
+            self._store(facts, last=_newest(events))
         self._call(self.wake)
 
     keep_s = 3600.0
@@ -311,7 +310,7 @@ class Job:
     def _told_last(self) -> Told:
         """The event of its end, from what is known of it: for one whose event was lost."""
         facts = self.facts
-        seq = 1 + max((told.seq or 0 for told in self.events), default=0)
+        seq = 1 + _newest(self.events)
         if facts.state is State.FAILED:
             return Told(seq, "error", json.dumps({"message": facts.error}))
         names = ("nfe", "total_nfe", "complete", "expected_change", "stopped_by", "seeds")
@@ -372,7 +371,7 @@ class Job:
             with self._lock:
                 live, encoded, opened = self._live, self._encoded, self.opened
             if live is None or opened is None:
-                if self.over or any(shown.nfe for shown in self.facts.pictures):
+                if self.over or self._has_complete:
                     return self.picture("best")
                 raise KeyError(name)
             if encoded is None or encoded[0] != live.nfe:
@@ -393,18 +392,21 @@ class Job:
     @property
     def has_picture(self) -> bool:
         """Whether there is anything to see yet."""
-        return self._live is not None or any(shown.nfe for shown in self.facts.pictures)
+        return self._live is not None or self._has_complete
+
+    @property
+    def _has_complete(self) -> bool:
+        """Whether a complete preview or the result is kept."""
+        return any(shown.nfe for shown in self.facts.pictures)
 
     def show_given(self, opened: Opened) -> None:
         """Keep what was given as it is seen, beside what will be restored."""
         given, degraded = opened.session.given, opened.session.problem.degraded
         self.facts.height, self.facts.width = degraded.shape[1:]
-        buffer = io.BytesIO()
         picture = replace(given.like(degraded), depth=Depth.EIGHT).stripped()
-        buffer.write(writing.encode(picture, "PNG", "{}"))
-        self.keep_bytes("degraded.png", buffer.getvalue())
-        shown = [Shown(name=name, href=self._href(name)) for name in ("degraded",)]
-        self._know(pictures=[*shown, *(kept for kept in self.facts.pictures if kept.name != "degraded")])
+        self.keep_bytes("degraded.png", writing.encode(picture, "PNG", "{}"))
+        shown = Shown(name="degraded", href=self._href("degraded"))
+        self._know(pictures=[shown, *(kept for kept in self.facts.pictures if kept.name != "degraded")])
 
     def view(self) -> Restoration:
         """What clients are told of it."""
@@ -460,7 +462,7 @@ class Job:
                     self._live_told = Told(None, kind, text)
             else:
                 facts = self.facts.model_copy(update=known)
-                told = Told(1 + max((told.seq or 0 for told in self.events), default=0), kind, text)
+                told = Told(1 + _newest(self.events), kind, text)
                 self._store(facts, told)
                 with self._lock:
                     self.facts = facts
@@ -483,15 +485,13 @@ class Job:
 
 
 def _facts_of(preview: Preview) -> dict[str, Any]:
-    change = preview.expected_change
-    return {
-        "nfe": preview.nfe,
-        "total_nfe": preview.total_nfe,
-        "outer_step": preview.outer_step,
-        "complete": preview.complete,
-        "elapsed_s": round(preview.elapsed, 4),
-        **({} if change is None else {"expected_change": round(change, 5)}),
-    }
+    elapsed = round(preview.elapsed, 4)
+    return {**standing(preview), "elapsed_s": elapsed, **expected(preview.expected_change)}
+
+
+def _newest(events: list[Told]) -> int:
+    """The number of the newest event; 0 before the first."""
+    return max((told.seq or 0 for told in events), default=0)
 
 
 def _shown(name: str, href: str, event: Previewed | Restored) -> Shown:

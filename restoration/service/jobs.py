@@ -295,20 +295,13 @@ class Jobs:
             self._open.pop(id, None)
             job.removed = True
             await asyncio.to_thread(self.store.remove, id)
-            if self.draining and isinstance(error, Exception):
+            if not isinstance(error, Exception):
+                raise
+            if self.draining:
                 raise _stopping() from None
-            if isinstance(error, ClosedError):
-                raise _broken() from None
-            if isinstance(error, OverloadedError):
-                self.metrics.refused.labels("deadline").inc()
-                raise _overloaded(error) from None
-            if isinstance(error, OSError):
-                self.metrics.refused.labels("disk").inc()
-                raise _full(error) from None
-            if isinstance(error, Exception) and not isinstance(error, ProblemError):
-                self.metrics.refused.labels("picture").inc()
-                raise from_error(error) from None
-            raise
+            if (reason := _refused(error)) is not None:
+                self.metrics.refused.labels(reason).inc()
+            raise _problem(error) from None
         self.metrics.accepted.inc()
         return job
 
@@ -334,9 +327,7 @@ class Jobs:
                 f"the {deadline:g} s were over before the picture could be looked at: others wait, too",
                 {"Retry-After": "5"},
             )
-        job.queued()
-        if not job.stored:
-            raise OSError(errno.ENOSPC, "the server's disk is full")
+        _queue(job)
         self._submit(job, opened.work(job.seed, job.deadline_left()))
 
     def _reserve(self, job: Job, pixels: int) -> None:
@@ -433,14 +424,8 @@ class Jobs:
                 await asyncio.to_thread(again.undo, before, job.events)
                 if again.removed and not self.draining:
                     raise _gone() from None
-                if isinstance(error, ClosedError):
-                    raise _broken() from None
-                if isinstance(error, OverloadedError):
-                    raise _overloaded(error) from None
-                if isinstance(error, OSError):
-                    raise _full(error) from None
-                if isinstance(error, Exception) and not isinstance(error, ProblemError):
-                    raise from_error(error, 409) from None
+                if isinstance(error, Exception):
+                    raise _problem(error, 409) from None
                 raise
         return again
 
@@ -457,9 +442,7 @@ class Jobs:
         work = opened.work(job.seed, None, further, Fixed(further.allocation), free=True)
         job.save_state(further)
         try:
-            job.queued()
-            if not job.stored:
-                raise OSError(errno.ENOSPC, "the server's disk is full")
+            _queue(job)
             self._submit(job, work)
         except BaseException:
             job.save_state(state)
@@ -556,14 +539,33 @@ def _stopping() -> ProblemError:
     return ProblemError(503, "this server is about to stop", {"Retry-After": "10"})
 
 
-def _broken() -> ProblemError:
-    return ProblemError(503, "the engine has just ended; another is started", {"Retry-After": "5"})
+def _queue(job: Job) -> None:
+    """Tell that it was accepted, once that is sure to survive the server; OSError where it is not."""
+    job.queued()
+    if not job.stored:
+        raise OSError(errno.ENOSPC, "the server's disk is full")
+
+
+def _problem(error: Exception, status: int = 422) -> ProblemError:
+    """How a client is told that a restoration could not be taken on; a bug is raised again."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, ClosedError):
+        return ProblemError(503, "the engine has just ended; another is started", {"Retry-After": "5"})
+    if isinstance(error, OverloadedError):
+        wait = error.retry_after
+        return ProblemError(503, str(error), {} if wait is None else {"Retry-After": str(max(math.ceil(wait), 1))})
+    return _full(error) if isinstance(error, OSError) else from_error(error, status)
+
+
+def _refused(error: Exception) -> str | None:
+    """By which bound, as the metrics count it; None for what counts elsewhere, or is nobody's fault."""
+    if isinstance(error, ProblemError | ClosedError):
+        return None
+    if isinstance(error, OverloadedError):
+        return "deadline"
+    return "disk" if isinstance(error, OSError) else "picture"
 
 
 def _full(error: OSError) -> ProblemError:
     return ProblemError(507, f"the restoration cannot be kept here: {error.strerror or error}")
-
-
-def _overloaded(error: OverloadedError) -> ProblemError:
-    wait = error.retry_after
-    return ProblemError(503, str(error), {} if wait is None else {"Retry-After": str(max(math.ceil(wait), 1))})

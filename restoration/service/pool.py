@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from restoration.service.engine import Engine
 from restoration.service.engines import Engines
 from restoration.service.stats import Stats
 from restoration.service.ticket import Ticket
-from restoration.service.work import ClosedError, OverloadedError, Watch, Work
+from restoration.service.work import Watch, Work
 
 
 class Pool:
@@ -56,14 +55,7 @@ class Pool:
             PriorError, ValueError, OSError: it cannot be loaded.
             OverloadedError: all the others are at work.
         """
-        end = time.monotonic() + wait
-        while True:
-            try:
-                return self._engines.engine(name)
-            except OverloadedError:
-                if time.monotonic() >= end:
-                    raise
-                time.sleep(0.2)
+        return self._engines.engine(name, wait)
 
     def submit(self, name: str, work: Work, watch: Watch, wait: float = 0.0) -> Ticket:
         """Hand a run to the engine of a prior, whichever it is by then.
@@ -75,17 +67,11 @@ class Pool:
         Raises:
             As :meth:`engine` and ``Engine.submit``.
         """
-        while True:
-            engine = self.engine(name, wait)
-            try:
-                return engine.submit(work, watch)
-            except ClosedError:  # it had to go between the two
-                if engine.alive:
-                    raise
+        return self._engines.submit(name, work, watch, wait)
 
-    def prior(self, name: str, wait: float = 0.0) -> DiffusionPrior:
+    def prior(self, name: str) -> DiffusionPrior:
         """What the engine of a name restores with; as :meth:`engine`."""
-        prior = self.engine(name, wait).prior
+        prior = self.engine(name).prior
         assert isinstance(prior, DiffusionPrior)  # as it was loaded
         return prior
 
