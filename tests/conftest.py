@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ import torch
 
 Pipeline = Any
 PROMPT_LENGTH = 77
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are not split among threads, and children that are forked miss none."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def unet(**settings: Any) -> Any:

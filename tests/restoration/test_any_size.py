@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import running
 import torch
 from PIL import Image
 
 from nested import NestedState
-from restoration.commands import restore as cli
 from restoration.pictures import images
 
 QUICK = ("--prior", "prior", "--allocation", "2,2", "--seed", "1", "--device", "cpu")
@@ -33,15 +32,7 @@ def folder(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def restore(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    before = sys.argv
-    sys.argv = ["restore", *map(str, arguments), *QUICK]
-    capsys.readouterr()
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(stop.value.code or 0), *capsys.readouterr()
+    return running.restore(*arguments, *QUICK, capsys=capsys)
 
 
 def pixels(name: str) -> torch.Tensor:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import restore
 
 from nested import NestedState
-from restoration.commands import restore as cli
 from restoration.pictures import images
 from restoration.priors.formats.ddpm import DDPM
 from restoration.priors.formats.layout import Layout, build
@@ -41,19 +41,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask[20:40, 20:40] = 255
     Image.fromarray(mask).save("mask.png")
     return tmp_path
-
-
-def restore(*arguments: object, capsys: pytest.CaptureFixture[str] | None = None) -> tuple[int, str, str]:
-    """Run the command in this process: exit code, stdout, stderr."""
-    before = sys.argv
-    sys.argv = ["restore", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr() if capsys else ("", "")
-    return int(stop.value.code or 0), out, err
 
 
 def pixels(path: Path | str) -> torch.Tensor:

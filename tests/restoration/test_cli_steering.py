@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from running import restore
 
 from nested import NestedState
 from nested.record import Choice, Edit
-from restoration.commands import restore as cli
 from restoration.pictures import images, outputs
 
 COMMON = ("in.png", "--task", "inpaint", "--mask", "mask.png", "--prior", "faces-64", "--device", "cpu")
@@ -32,19 +32,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask[16:48, 16:48] = 255
     Image.fromarray(mask).save("mask.png")
     return tmp_path
-
-
-def restore(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Run the command in this process: exit code, stdout, stderr."""
-    before = sys.argv
-    sys.argv = ["restore", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
 
 
 def record(path: str) -> dict[str, object]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import running
 from PIL import Image
 
-from restoration.commands import restore as cli
 from restoration.pictures import images
 
 OUT = ("-o", "out.png")
@@ -41,16 +40,8 @@ def folder(tmp_path: Path, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def restore(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    before = sys.argv
     quick = ("--prior", "prior", "--allocation", "2,2", "--seed", "1", "--device", "cpu")
-    sys.argv = ["restore", *map(str, arguments), *quick]
-    capsys.readouterr()
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(stop.value.code or 0), *capsys.readouterr()
+    return running.restore(*arguments, *quick, capsys=capsys)
 
 
 RESTORED = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import running
 import tifffile
 import torch
 
 from degradations import Mosaic
-from restoration.commands import restore as cli
 from restoration.errors import ImageError
 from restoration.pictures import images
 from restoration.tasks import Task, pose
@@ -114,16 +114,8 @@ def test_a_result_comes_out_upright(tmp_path: Path, orientation: int, turns: int
 
 
 def restore(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    before = sys.argv
     quick = ("--prior", "prior", "--allocation", "1,1", "--device", "cpu", "--seed", "1", "-o", "out.png")
-    sys.argv = ["restore", *map(str, arguments), *quick]
-    capsys.readouterr()
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    return int(stop.value.code or 0), *capsys.readouterr()
+    return running.restore(*arguments, *quick, capsys=capsys)
 
 
 @pytest.fixture

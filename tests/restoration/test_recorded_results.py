@@ -14,7 +14,6 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -67,15 +66,6 @@ def results() -> Iterator[tuple[str, Tensor]]:
 
 def sha256(image: Tensor) -> str:
     return hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums in convolutions are split among threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_results_are_those_recorded(one_thread: None) -> None:

@@ -39,6 +39,8 @@ HEAVY = (
     "diffusers.loaders.peft",
     "diffusers.pipelines",
     "diffusers.models.unets.unet_2d_condition",
+    "restoration.commands.steer",
+    "restoration.service.engine",
 )
 
 

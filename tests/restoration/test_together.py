@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import running
 from PIL import Image
 
-from restoration.commands import restore as cli
 from restoration.pictures import images
 
 LEVEL = 1.01 / 255
@@ -36,15 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def restore(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, object]], str]:
     """Run the command in this process: exit code, events, stderr."""
-    before = sys.argv
-    sys.argv = ["restore", *map(str, arguments), "--json"]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = before
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), [json.loads(line) for line in out.splitlines()], err
+    code, out, err = running.restore(*arguments, "--json", capsys=capsys)
+    return code, [json.loads(line) for line in out.splitlines()], err
 
 
 def test_results_previews_and_events_are_those_of_one_by_one(folder: Path, capsys) -> None:

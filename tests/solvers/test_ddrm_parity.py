@@ -74,13 +74,7 @@ class Replay:
         return self.operator.Vt(next(self.images)).reshape(shape)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """8 × 8 pixels: waking threads takes longer than the arithmetic."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")  # 8 × 8 pixels: waking threads takes longer than the arithmetic
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.studies import fuzz
 from benchmarks.studies.fuzz import Case, Outcome
@@ -19,15 +18,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz") / "corpus"
     sound_files(folder, list(KINDS))
     return folder
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Children are forked: a pool of threads would not follow them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "training"])  # one accelerator a process
