@@ -47,6 +47,10 @@ class Facts:
     precision: str
     hardware: str
     versions: dict[str, str]
+    low: float = 0.5
+    """The share of levels drawn evenly in ln σ."""
+    decay: float = 0.9999
+    """The most the moving average keeps of its past at a step."""
     finished: bool = False
     loss: float = float("nan")
     """Of the last tenth of the run, weighted as in training."""
@@ -85,8 +89,9 @@ class Facts:
             "",
             f"**Training.** {start}: {self.steps:,} steps of {self.batch}, {self.images:,} images in "
             f"{self.seconds / 60:.1f} minutes ({self.images / max(self.seconds, 1e-9):.0f} images/s) on "
-            f"{self.hardware}, {self.precision}; AdamW {self.rate:g} with a cosine, moving average of weights, "
-            f"{_weighting(self.gamma)}. The weighted loss over the last tenth was {self.loss:.4f}."
+            f"{self.hardware}, {self.precision}; AdamW {self.rate:g} with a cosine, moving average of weights "
+            f"({self.decay:g}), {_weighting(self.gamma, self.low)}. "
+            f"The weighted loss over the last tenth was {self.loss:.4f}."
             + ("" if self.finished else " **Not finished: this is a checkpoint.**"),
             "",
             "```",
@@ -138,8 +143,9 @@ def with_front_matter(text: str, licence: str) -> str:
     return str(ModelCard(f"---\n{facts.to_yaml()}\n---\n\n{text}").content)
 
 
-def _weighting(gamma: float | None) -> str:
-    return "all noise levels balanced" if gamma is None else f"min-SNR {gamma:g}"
+def _weighting(gamma: float | None, low: float) -> str:
+    balanced = f"all noise levels balanced, {low:.0%} of them drawn evenly in ln σ"
+    return balanced if gamma is None else f"min-SNR {gamma:g}"
 
 
 def _cells(values: tuple[float, float]) -> tuple[str, str]:

@@ -55,6 +55,13 @@ def restore_train(
             metavar="γ", help="Weigh noise levels by min-SNR-γ (5 is usual), in place of balanced over all."
         ),
     ] = None,
+    low_noise: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Share of noise levels drawn evenly in ln σ, the others evenly in k."),
+    ] = 0.5,
+    decay: Annotated[
+        float, typer.Option(help="The most the moving average of weights keeps of its past at a step.")
+    ] = 0.9999,
     flip: Annotated[bool, typer.Option("--flip/--no-flip", help="Mirror every second picture.")] = True,
     seed: Annotated[int, typer.Option(help="Of first weights, crops, flips and noise.")] = 0,
     checkpoint_minutes: Annotated[float, typer.Option(help="Of training between checkpoints.")] = 5.0,
@@ -86,6 +93,9 @@ def restore_train(
         **{"--minutes": length, "--rate": rate, "--checkpoint-minutes": checkpoint_minutes},
         **({} if min_snr is None else {"--min-snr": min_snr}),
     )
+    for name, value in {"--low-noise": low_noise, "--decay": decay}.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be from 0 to 1: got {value}")
     _at_least(1, **{"--steps": steps, "--batch": batch, "--size": size})
     _at_least(0, **{"--workers": workers, "--seed": seed})
     if seed >= SEED_LIMIT:
@@ -110,6 +120,7 @@ def restore_train(
                 steps=steps,
                 batch=batch,
                 rate=rate,
+                decay=decay,
                 between=checkpoint_minutes * 60,
                 flip=flip,
                 seed=seed,
@@ -118,6 +129,7 @@ def restore_train(
             preset=preset or "tiny",
             init=init,
             gamma=min_snr,
+            low=low_noise,
             precision=precision,
             compile=compile,
             licence=data_licence,

@@ -48,6 +48,7 @@ class TrainingOptions:
     preset: str
     init: str | None
     gamma: float | None
+    low: float
     precision: str
     compile: bool | None
     licence: str
@@ -64,7 +65,7 @@ class TrainingRun:
         self.options, self.display, self.accelerator = options, display, accelerator
         place = _place(options.output)
         self.schedule = NoiseSchedule.linear()
-        self.objective = Objective(self.schedule, options.gamma, accelerator.device)
+        self.objective = Objective(self.schedule, options.gamma, accelerator.device, options.low)
         self.network, self.initial = _network(options)
         self.pictures = _read(options, display, interrupt)
         self.held_out = self.pictures.held_out()
@@ -183,6 +184,8 @@ class TrainingRun:
             batch=options.recipe.batch * self.accelerator.num_processes,
             rate=options.recipe.rate,
             gamma=options.gamma,
+            low=options.low,
+            decay=options.recipe.decay,
             precision=self.accelerator.mixed_precision.replace("no", "fp32"),
             hardware=hardware(self.accelerator.device, self.accelerator.num_processes),
             versions={

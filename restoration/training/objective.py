@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -20,25 +21,29 @@ class Objective:
     With ε-prediction an error at the highest noise is multiplied by σ = 157 in x̂₀; v is x̂₀ there and ε at low
     noise. How the levels are drawn and weighted:
 
-    * balanced, the default: half of the levels evenly in k, half evenly in ln σ, since samplers of few steps go
-      down evenly in ln σ and all of σ < 0.1 is 25 of 1,000 levels. The weight is √ᾱ √(1−ᾱ), half-way between the
-      loss of ε (ᾱ) and that of x₀ (1−ᾱ): of photographs, every level then adds about as much to the loss.
+    * balanced, the default: half of the levels evenly in k, half (`low`) evenly in ln σ, since samplers of few
+      steps go down evenly in ln σ and all of σ < 0.1 is 25 of 1,000 levels. The weight is √ᾱ √(1−ᾱ), half-way
+      between the loss of ε (ᾱ) and that of x₀ (1−ᾱ): of photographs, every level then adds about as much to the
+      loss.
     * min-SNR-γ for v (Hang et al., 2023): evenly in k, weighted by min(SNR, γ)/(SNR + 1), SNR = ᾱ/(1−ᾱ).
 
     Args:
         schedule: the noise levels.
         gamma: γ of min-SNR, where the higher, the more low noise counts; None for balanced.
         device: where training runs.
+        low: the share of levels drawn evenly in ln σ, in twentieths; the higher, the more low noise counts.
     """
 
-    def __init__(self, schedule: NoiseSchedule, gamma: float | None, device: torch.device) -> None:
+    def __init__(
+        self, schedule: NoiseSchedule, gamma: float | None, device: torch.device, low: float = 0.5
+    ) -> None:
         alpha_bars = schedule.alpha_bars[1:]
         self.K = schedule.K
         self.signal = alpha_bars.sqrt().float().to(device)
         self.spread = (1 - alpha_bars).sqrt().float().to(device)
         if gamma is None:
             weight = (alpha_bars * (1 - alpha_bars)).sqrt()
-            self.drawn = _evenly_in_k_and_log(((1 - alpha_bars) / alpha_bars).sqrt()).to(device)
+            self.drawn = _evenly_in_k_and_log(((1 - alpha_bars) / alpha_bars).sqrt(), low).to(device)
         else:
             snr = alpha_bars / (1 - alpha_bars)
             weight = snr.clamp(max=gamma) / (snr + 1)
@@ -87,10 +92,12 @@ class Objective:
         return table
 
 
-def _evenly_in_k_and_log(sigmas: Tensor) -> Tensor:
-    """Timesteps t in order, of which equal chances draw half evenly in t and half evenly in ln σ."""
+def _evenly_in_k_and_log(sigmas: Tensor, low: float) -> Tensor:
+    """Timesteps t in order, of which equal chances draw `low` evenly in ln σ and the others evenly in t."""
     count = len(sigmas)
     logs = sigmas.log()
     targets = torch.linspace(float(logs[0]), float(logs[-1]), count, dtype=logs.dtype)
     nearest = (logs[None, :] - targets[:, None]).abs().argmin(1)
-    return torch.cat([torch.arange(count), nearest]).sort().values
+    share = Fraction(round(20 * low), 20)
+    shares = share.denominator - share.numerator, share.numerator
+    return torch.cat([torch.arange(count).repeat(shares[0]), nearest.repeat(shares[1])]).sort().values
