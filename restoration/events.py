@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
 
     from nested import NestedState
     from restoration.pictures.picture import Picture
+    from restoration.planned import Plan
     from restoration.restorer import Preview
 
 
@@ -164,6 +165,30 @@ class Offered:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """What could be had of an input by a given time."""
+
+    input: str
+    plan: Plan
+
+    def json(self) -> str:
+        """One line, without its end."""
+        plan = self.plan
+        times = {"first_s": round(plan.first, 4), "evaluation_s": round(plan.evaluation, 4)}
+        previews = [
+            {
+                "nfe": seen.nfe,
+                "complete": seen.complete,
+                "elapsed_s": round(seen.elapsed, 4),
+                **expected(seen.expected_change),
+            }
+            for seen in plan.previews
+        ]
+        told = {"nfe": plan.nfe, "allocation": list(plan.allocation), "previews": previews}
+        return json.dumps({"event": "plan", "input": self.input, "seconds": plan.seconds, **times, **told})
+
+
+@dataclass(frozen=True)
 class Skipped:
     """An input's result was there already, at ``path``."""
 
@@ -211,7 +236,7 @@ class Failed:
         return json.dumps({"event": "error", "input": self.input, "message": self.message})
 
 
-Told = Previewed | Restored | Offered | Skipped | Noted | LeftOut | Failed
+Told = Previewed | Restored | Offered | Planned | Skipped | Noted | LeftOut | Failed
 """Events with a JSON line."""
 
 Event = Advanced | Told

@@ -22,6 +22,7 @@ from solvers import FIRE, NoiseSource, Prior, Spectral, settings_of
 from solvers.units import from_model
 
 if TYPE_CHECKING:  # it comes with the prior, and diffusers with that
+    from restoration.planned import Plan
     from restoration.priors.calibration import Calibration, Change
     from restoration.steering import Steered
 
@@ -190,6 +191,20 @@ class Restorer:
         """How much its previews of such a measurement still change; None where that was not measured."""
         calibration: Calibration | None = getattr(self.prior, "calibration", None)
         return calibration.change(measurement, self.settings) if calibration else None
+
+    def plan(self, measurement: Measurement, seconds: float) -> Plan:
+        """What could be had of a measurement by a given time; makes up to three evaluations to learn that.
+
+        Args:
+            measurement: in [0, 1] units, of images in the prior's shape.
+            seconds: above 0, from a request on.
+
+        Raises:
+            ValueError: seconds that are not above 0; a measurement that does not fit.
+        """
+        from restoration.planned import plan
+
+        return plan(self, measurement, seconds)
 
     def steer(
         self,

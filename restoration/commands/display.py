@@ -19,7 +19,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from restoration.events import Advanced, Event, Failed, LeftOut, Noted, Offered, Previewed, Restored, Skipped
+from restoration.events import (
+    Advanced,
+    Event,
+    Failed,
+    LeftOut,
+    Noted,
+    Offered,
+    Planned,
+    Previewed,
+    Restored,
+    Skipped,
+)
 
 LONGEST_NAME = 20
 
@@ -120,6 +131,8 @@ class Display:
                 sys.stdout.flush()
         elif isinstance(event, Offered):
             self.say(_offered_in_words(event))
+        elif isinstance(event, Planned):
+            self.say(_planned_in_words(event))
         elif not isinstance(event, Failed):  # that is told by whoever decides whether to go on
             self.say(_in_words(event))
 
@@ -172,3 +185,18 @@ def _offered_in_words(event: Offered) -> str:
     told = f", expected to change by about {change:.2g}" if change else ""
     spent = f"{event.nfe} of {event.total_nfe} evaluations"
     return f"{Path(event.input).name}: {event.candidates} candidates at {spent} each{told} → {event.path}"
+
+
+def _planned_in_words(event: Planned) -> str:
+    plan, name = event.plan, Path(event.input).name
+    pace = f"{plan.evaluation:.3g} s an evaluation, {plan.first:.3g} s the first"
+    if not plan.previews:
+        return f"{name}: nothing by {plan.seconds:g} s: {pace}"
+    steps = ",".join(map(str, plan.allocation))
+    lines = [f"{name}: {plan.nfe} evaluations by {plan.seconds:g} s, {pace}: --allocation {steps}"]
+    for seen in plan.previews:
+        what = "preview" if seen.complete else "what an unfinished inner run shows"
+        change = seen.expected_change
+        told = f", expected to change by about {change:.2g}" if change else ""
+        lines.append(f"  after {seen.elapsed:.2f} s: {what} at {seen.nfe} of {sum(plan.allocation)}{told}")
+    return "\n".join(lines)

@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
     own = [path for path in (output.path, output.previews) if path is not None and path.is_dir()]
     found = inputs.expand(settings.inputs, output.recursive, own)
     deliveries = _deliveries(settings, task, found)
-    recipe = _recipe(settings, task)
+    recipe = recipe_of(settings, task)
     interrupt = Interrupt(ANSWER)
     with Display(output.json) as display, interrupt.heard():
         for path, why in found.left_out:
@@ -230,8 +230,12 @@ def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, 
     return replace(recipe, task=task), replace(picture, pixels=pixels)
 
 
-def _recipe(settings: Settings, task: Task) -> Recipe:
-    """What the inputs share, with its prior and mask loaded."""
+def recipe_of(settings: Settings, task: Task) -> Recipe:
+    """What the inputs share, with its prior and mask loaded.
+
+    Raises:
+        RestorationError, ValueError, OSError: a sampler, mask or prior that cannot be used.
+    """
     sampler = sampler_of(settings.sampler, settings.steering.candidates or settings.effort.samples)
     path = settings.task.mask
     if path is not None and not path.is_dir():

@@ -21,6 +21,7 @@ from restoration.commands.settings import (
     TileSettings,
     allocation_of,
     choices_of,
+    seconds_of,
 )
 from restoration.tasks import HELP, MASKED, NOISY, takers
 
@@ -153,6 +154,10 @@ def restore(
         float | None,
         typer.Option(help="Stop at a preview that is expected to change by less: RMSE in [0, 1], e.g. 0.02."),
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="2s", help="Print what could be had by then, by a measured time of one evaluation."),
+    ] = None,
     candidates: Annotated[
         int | None,
         typer.Option(
@@ -220,7 +225,8 @@ def restore(
     if empty:  # an unset shell variable; as a path it would mean this folder
         raise ValueError("an argument is empty (restore --help)")
     if not list_priors and convert is None:
-        _demand(**{"INPUT...": inputs, "--task": task, "--output (-o)": output})
+        needed = {"INPUT...": inputs, "--task": task}
+        _demand(**needed, **({} if plan is not None else {"--output (-o)": output}))
     steps = allocation_of(outer, inner, allocation)
     config = _pairs(prior_config or [])
 
@@ -232,61 +238,67 @@ def restore(
         _demand(**{"--output (-o)": output})
         return convert_prior(convert, Path(output or ""), config, class_label)
 
-    from restoration.commands.job import run  # torch loads here, after --help and option errors
-
-    return run(
-        Settings(
-            inputs=tuple(inputs or ()),
-            task=TaskSettings(
-                task or "",
-                sigma=None if sigma in (None, AUTO) else _number("--sigma", str(sigma)),
-                sigma_auto=sigma == AUTO,
-                simulate=simulate,
-                fit=fit,
-                mask=mask,
-                kernel=kernel,
-                quality=quality,
-                pattern=pattern,
-                invert_mask=invert_mask,
-                grow_mask=grow,
-                resize_mask=resize_mask,
-            ),
-            output=OutputSettings(
-                Path(output or ""),
-                is_folder=(output or "").endswith(("/", os.sep)),
-                format=None if format is None else format.lower().removeprefix("."),
-                name_suffix=suffix,
-                quality=output_quality,
-                strip=strip,
-                recursive=recursive,
-                previews=previews,
-                state=state,
-                overwrite=overwrite,
-                json=json,
-            ),
-            prior=PriorSettings(
-                prior,
-                config=config,
-                class_label=class_label,
-                precision=precision,
-                device=device,
-                compile=compile,
-            ),
-            tiles=TileSettings(overlap=overlap, batch=tile_batch),
-            steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
-            sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
-            effort=EffortSettings(
-                steps,
-                vanilla=vanilla,
-                samples=samples,
-                seed=seed,
-                until=until,
-                deadline=deadline,
-                max_nfe=max_nfe,
-            ),
-            batch=None if batch == AUTO else _whole("--batch", batch),
-        )
+    settings = Settings(
+        inputs=tuple(inputs or ()),
+        task=TaskSettings(
+            task or "",
+            sigma=None if sigma in (None, AUTO) else _number("--sigma", str(sigma)),
+            sigma_auto=sigma == AUTO,
+            simulate=simulate,
+            fit=fit,
+            mask=mask,
+            kernel=kernel,
+            quality=quality,
+            pattern=pattern,
+            invert_mask=invert_mask,
+            grow_mask=grow,
+            resize_mask=resize_mask,
+        ),
+        output=OutputSettings(
+            Path(output or ""),
+            is_folder=(output or "").endswith(("/", os.sep)),
+            format=None if format is None else format.lower().removeprefix("."),
+            name_suffix=suffix,
+            quality=output_quality,
+            strip=strip,
+            recursive=recursive,
+            previews=previews,
+            state=state,
+            overwrite=overwrite,
+            json=json,
+        ),
+        prior=PriorSettings(
+            prior,
+            config=config,
+            class_label=class_label,
+            precision=precision,
+            device=device,
+            compile=compile,
+        ),
+        tiles=TileSettings(overlap=overlap, batch=tile_batch),
+        steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
+        sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
+        effort=EffortSettings(
+            steps,
+            vanilla=vanilla,
+            samples=samples,
+            seed=seed,
+            until=until,
+            deadline=deadline,
+            max_nfe=max_nfe,
+        ),
+        batch=None if batch == AUTO else _whole("--batch", batch),
     )
+    seconds = None if plan is None else seconds_of(plan)
+
+    # torch loads here, after --help and option errors
+    if seconds is not None:
+        from restoration.commands.plan import run as tell_plan
+
+        return tell_plan(settings, seconds)
+    from restoration.commands.job import run
+
+    return run(settings)
 
 
 def _number(option: str, text: str) -> float:

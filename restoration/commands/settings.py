@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,3 +240,14 @@ def allocation_of(outer: int | None, inner: int | None, allocation: str | None) 
     if not steps or min(steps) < 1:
         raise ValueError(f"--allocation must be whole numbers of at least 1, as 16,8,6: got {allocation!r}")
     return steps
+
+
+_UNITS = {"ms": 1e-3, "": 1.0, "s": 1.0, "m": 60.0, "min": 60.0}
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of ``2s``, ``500ms``, ``1.5`` or ``2min``; ValueError for what is none, or not above 0."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})\s*([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in _UNITS or not float(found[1]):
+        raise ValueError(f"--plan must be a time above 0, as 2s, 500ms or 1min: got {text!r}")
+    return float(found[1]) * _UNITS[found[2]]
