@@ -154,6 +154,17 @@ class FourierSampling(_Hartley):
         real, imag = torch.fft.ifftshift(y, AXES).chunk(2, dim=1)
         return to_hartley(torch.complex(real, imag) * self._weights())
 
+    def zero_filled(self, y: Tensor) -> Tensor:
+        """The magnitude (B, C, H, W) of y's inverse transform with 0 where nothing was measured.
+
+        It is what scanners show of too few lines. Unlike ``pinv`` it does not assume that the image is real, so
+        that it does not use what F x at k says of F x at −k.
+        """
+        real, imag = torch.fft.ifftshift(y, AXES).chunk(2, dim=1)
+        image = torch.fft.ifft2(torch.complex(real, imag) * self.kept, norm="ortho")
+        magnitude: Tensor = torch.fft.fftshift(image, AXES).abs()
+        return magnitude
+
     def _weights(self) -> Tensor:
         """m/s, 0 where s is."""
         s = pair_norm(self.kept)

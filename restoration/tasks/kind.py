@@ -98,6 +98,20 @@ class Kind(ABC):
         """
         return self, picture
 
+    def drawn(self, seed: int) -> Self:
+        """The task, with what of it is drawn at random, by a seed that decides it on any device alike."""
+        return self
+
+    def fitted(self, picture: Tensor, height: int, width: int, *, shrink: bool) -> tuple[Self, Tensor]:
+        """The task, and its picture (C, H, W) cropped and, with ``shrink``, resampled to a size.
+
+        Raises:
+            ImageError: the picture is smaller.
+        """
+        from restoration.tasks.posing import fit_to
+
+        return self, fit_to(picture, height, width, shrink=shrink)
+
     def degrading(self, picture: Tensor) -> Self:
         """The task, with what degrading a clean picture (C, H, W) tells of it."""
         return self

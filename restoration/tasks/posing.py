@@ -124,11 +124,12 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         ValueError: a mask that is missing or not wanted; a factor that is too large or, with ``task.fit``, does
             not divide the prior's size.
     """
-    kind = task.kind
+    task = replace(task, known=task.kind.drawn(seed))
     _check_mask(task, picture, mask)
+    task, picture, mask, notes = _fitted(task, picture, mask, prior_shape)
+    kind = task.kind
     channels = prior_shape[0]
     f = 1 if task.simulate else kind.factor
-    picture, mask, notes = _fitted(task, picture, mask, prior_shape)
     grey = len(picture) == 1 < channels == kind.measured_channels(channels)
     wanted = 1 if grey else channels
     picture, note = with_channels(picture, wanted if task.simulate else kind.measured_channels(wanted))
@@ -170,19 +171,19 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
 
 def _fitted(
     task: Task, picture: Tensor, mask: Tensor | None, prior_shape: Shape
-) -> tuple[Tensor, Tensor | None, list[str]]:
-    """Picture and mask as ``task.fit`` has them, and what is to be said of that."""
+) -> tuple[Task, Tensor, Tensor | None, list[str]]:
+    """Task, picture and mask as ``task.fit`` has them, and what is to be said of that."""
     if not task.fit:
-        return picture, mask, []
+        return task, picture, mask, []
     task.kind.check_fit(prior_shape)
     f = 1 if task.simulate else task.kind.factor
     height, width = (side // f for side in prior_shape[1:])
     if tuple(picture.shape[1:]) == (height, width):
-        return picture, mask, []
-    fitted = fit_to(picture, height, width, shrink=task.simulate)
+        return task, picture, mask, []
+    kind, fitted = task.kind.fitted(picture, height, width, shrink=task.simulate)
     mask = None if mask is None else fit_to(mask, height, width, shrink=task.simulate)
     how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-    return fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
+    return replace(task, known=kind), fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
 def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:

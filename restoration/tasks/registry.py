@@ -12,13 +12,16 @@ from restoration.tasks.denoise import Denoise
 from restoration.tasks.inpaint import Inpaint
 from restoration.tasks.jpeg import Jpeg
 from restoration.tasks.kind import Kind
+from restoration.tasks.mri import Mri
 from restoration.tasks.published import Published
 from restoration.tasks.super_resolution import Enlarge
 
 if TYPE_CHECKING:
     from degradations import Measurement
 
-KINDS: tuple[type[Kind], ...] = (Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic, Composite, Published)
+KINDS: tuple[type[Kind], ...] = (
+    *(Denoise, Enlarge, Inpaint, Colorize, Deblur, Jpeg, Demosaic, Mri, Composite, Published),
+)
 TASKS = tuple(name for kind in KINDS for name in kind.names)
 """The names that are listed; ``kind_of`` takes more, e.g. "sr3"."""
 MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.names)

@@ -32,6 +32,10 @@ class Task:
         kernel: of "deblur": "gaussian:1.6", "motion:15,30", "disk:3", "uniform:9", or a file.
         quality: of "jpeg" with ``simulate``, 1 to 100.
         pattern: of "demosaic": "RGGB", "BGGR", "GRBG" or "GBRG", or "dng" of a DNG file.
+        acceleration: of "mri": k-space has so many times more values than are measured.
+        center_fraction: of "mri": share of its lines in the middle that are all measured.
+        mask_kind: of "mri": "equispaced", "random", "poisson", or a picture whose white marks what is measured.
+        slice: of "mri": which of a file's slices, counted from 0; the middle one unless given.
         known: the task with what a file told of it; :meth:`opened` sets it.
 
     Raises:
@@ -47,6 +51,10 @@ class Task:
     kernel: str | None = None
     quality: int | None = None
     pattern: str | None = None
+    acceleration: float | None = None
+    center_fraction: float | None = None
+    mask_kind: str | None = None
+    slice: int | None = None
     known: Kind | None = None
 
     def __post_init__(self) -> None:
