@@ -80,7 +80,7 @@ def told(values: Tensor) -> str:
 def table(task: str, found: dict[str, Tensor]) -> list[str]:
     """Markdown: an arm a row, the first one as it is and the others beside it."""
     (_, (base, *_)), *_ = found.items()
-    rows = []
+    rows: list[list[str]] = []
     for name, (curve, *_) in found.items():
         at = [f"{float(curve[nfe - 1].mean()):.2f}" for nfe in (*LOOKS, len(curve)) if nfe <= len(curve)]
         gains = [told(curve.mean(0) - base.mean(0)), told(curve[-1] - base[-1])]
