@@ -41,7 +41,7 @@ LOOKS = (10, 20)
 def curves(
     prior: Prior, case: Case, sources: Sequence[Source], ways: Sequence[Arm], batch: int, aim: Aim
 ) -> dict[str, Tensor]:
-    """PSNR in dB of what every arm would return after each evaluation, (NFE, pictures) on the CPU, by its name."""
+    """What is told of every arm, (3, NFE, pictures) on the CPU, by its name: see ``Shared.told``; PSNR in dB."""
     restorer = Restorer(prior, FIRE.Settings(aim))
     found: dict[str, list[Tensor]] = {arm.name: [] for arm in ways}
     for first in range(0, len(sources), batch):
@@ -50,8 +50,8 @@ def curves(
         sampler = restorer.posterior(Measurement.stack([problem.measurement for problem in problems]))
         runs = Shared(sampler, [seed_of(source.name) for source in some], _Score(restorer, problems))
         for arm in ways:
-            found[arm.name].append(runs.scores(arm).cpu())
-    return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
+            found[arm.name].append(runs.told(arm).cpu())
+    return {name: torch.cat(parts, dim=2) for name, parts in found.items()}
 
 
 class _Score:
@@ -79,14 +79,23 @@ def told(values: Tensor) -> str:
 
 def table(task: str, found: dict[str, Tensor]) -> list[str]:
     """Markdown: an arm a row, the first one as it is and the others beside it."""
-    (_, base), *_ = found.items()
-    rows = []
-    for name, curve in found.items():
+    (_, (base, *_)), *_ = found.items()
+    rows: list[list[str]] = []
+    for name, (curve, *_) in found.items():
         at = [f"{float(curve[nfe - 1].mean()):.2f}" for nfe in (*LOOKS, len(curve)) if nfe <= len(curve)]
         gains = [told(curve.mean(0) - base.mean(0)), told(curve[-1] - base[-1])]
-        rows.append([name, f"{float(curve.mean()):.2f}", *at, *(["", ""] if curve is base else gains)])
+        rows.append([name, f"{float(curve.mean()):.2f}", *at, *(gains if rows else ["", ""])])
     looks = [f"at {nfe}" for nfe in (*LOOKS, len(base)) if nfe <= len(base)]
     return markdown([task, "mean over the run, dB", *looks, "gain of the mean", "gain at the end"], rows)
+
+
+def _numbers(told: Tensor) -> dict[str, list[list[float]]]:
+    """Of every picture a curve, by what it is of."""
+    names = ("psnr", "change", "residual")
+    return {
+        name: [[round(value, 5) for value in curve] for curve in part.T.tolist()]
+        for name, part in zip(names, told, strict=True)
+    }
 
 
 def main(
@@ -109,7 +118,7 @@ def main(
     channels, rows, columns = known.image_shape
     used = prior_for(known, (channels, size or rows, size or columns), tile_batch=256)
     sources, ways = find(tuple(data))[:limit], arms(nfe)
-    measured = {}
+    measured: dict[str, dict[str, Tensor]] = {}
     for name, case in cases([text.strip() for text in tasks.split(",")]).items():
         found = curves(used, case.fitted(True), sources, ways, batch, aim)  # type: ignore[arg-type]
         shared.tell(*table(name, found), "")
@@ -120,10 +129,9 @@ def main(
     )
     shared.tell(conditions)
     if output is not None:
-        parts = {
-            task: {name: curve.T.tolist() for name, curve in found.items()} for task, found in measured.items()
-        }
-        text = json.dumps({"conditions": conditions, "pictures": [s.name for s in sources], "psnr": parts})
+        parts = {task: {name: _numbers(told) for name, told in found.items()} for task, found in measured.items()}
+        pictures = [source.name for source in sources]
+        text = json.dumps({"conditions": conditions, "pictures": pictures, "measured": parts})
         atomic_write(output, lambda file: file.write(text.encode()))
 
 
