@@ -4,6 +4,7 @@ from degradations.achromatic import Achromatic
 from degradations.blocks import JPEG
 from degradations.check import OperatorCheckError, check_operator
 from degradations.colorization import Colorization
+from degradations.colour_hints import ColourHints, hinted
 from degradations.denoising import Denoising
 from degradations.dense import Dense
 from degradations.downsampling import Downsampling
@@ -24,6 +25,7 @@ __all__ = [
     "Achromatic",
     "Blur",
     "Colorization",
+    "ColourHints",
     "CompressedSensing",
     "Denoising",
     "Dense",
@@ -40,5 +42,6 @@ __all__ = [
     "Separable",
     "SuperResolution",
     "check_operator",
+    "hinted",
     "simulate",
 ]

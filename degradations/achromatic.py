@@ -51,9 +51,7 @@ class Achromatic(SVDOperator):
         self.inner = operator
         if operator.per_image:
             self.per_image = tuple(f"inner.{name}" for name in {"singular_values", *operator.per_image})
-        r = math.sqrt(1 / 3), math.sqrt(1 / 2), math.sqrt(1 / 6)
-        axes = [[r[0], r[0], r[0]], [r[1], -r[1], 0], [r[2], r[2], -2 * r[2]]]
-        self.register_exact("axes", torch.tensor(axes, dtype=torch.float64))
+        self.register_exact("axes", grey_and_chroma_axes())
 
     def measured(self, y: Tensor) -> Tensor:
         """The measurement (B, 1, 1, M + 2 H W) of grey pictures whose plane was measured as y (B, C', H', W')."""
@@ -80,3 +78,9 @@ class Achromatic(SVDOperator):
     def U(self, z: Tensor) -> Tensor:
         parts = self.inner.U(z[:, :1]).flatten(1), z[:, 1:].flatten(1)
         return torch.cat(parts, dim=1)[:, None, None]
+
+
+def grey_and_chroma_axes() -> Tensor:
+    """An orthonormal basis of colours, (3, 3) float64: the grey axis (1, 1, 1)/√3, and two axes of chroma."""
+    r = math.sqrt(1 / 3), math.sqrt(1 / 2), math.sqrt(1 / 6)
+    return torch.tensor([[r[0], r[0], r[0]], [r[1], -r[1], 0], [r[2], r[2], -2 * r[2]]], dtype=torch.float64)

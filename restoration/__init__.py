@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from degradations import Achromatic as Achromatic
     from degradations import Blur as Blur
     from degradations import Colorization as Colorization
+    from degradations import ColourHints as ColourHints
     from degradations import CompressedSensing as CompressedSensing
     from degradations import Denoising as Denoising
     from degradations import Dense as Dense
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from degradations import SuperResolution as SuperResolution
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
+    from degradations import hinted as hinted
     from degradations import simulate as simulate
     from nested import Budget as Budget
     from nested import Estimate as Estimate
@@ -76,6 +78,7 @@ _HOMES = {
         "JPEG",
         "Blur",
         "Colorization",
+        "ColourHints",
         "CompressedSensing",
         "Denoising",
         "Dense",
@@ -93,6 +96,7 @@ _HOMES = {
         "Separable",
         "SuperResolution",
         "check_operator",
+        "hinted",
         "simulate",
     ),
     "solvers": (

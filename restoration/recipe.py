@@ -16,7 +16,7 @@ from restoration.commands.settings import EffortSettings, TileSettings
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import DEFAULT, Restorer, resolve_seeds
-from restoration.tasks import Task
+from restoration.tasks import Strokes, Task
 from restoration.version import own_version
 from solvers import Prior, Spectral, record_of
 
@@ -31,6 +31,7 @@ class Recipe:
         sampler, effort, tiles: the inner sampler's settings, what may be spent, and how large pictures are cut.
         mask: (1 or 3, H, W) white where to fill, for tasks that take one.
         mask_sha256: of the mask's bytes, for the record.
+        strokes: colours that were said, for tasks that take them.
         mask_changes: what was done to the mask before it was used, for the record.
 
     Raises:
@@ -45,6 +46,7 @@ class Recipe:
     mask: Tensor | None = None
     mask_sha256: str | None = None
     mask_changes: Mapping[str, int | bool] | None = None
+    strokes: Strokes | None = None
 
     def __post_init__(self) -> None:
         checked(self.effort.steps, self.prior.schedule.K)
@@ -81,6 +83,7 @@ class Recipe:
             candidates: how many were shown at every preview, if a person chose.
             chosen: which, counted from 1, preview by preview.
         """
+        strokes = self.strokes
         seeds, changes = self.asked_seeds(), () if state is None else state.reallocations
         edits = () if state is None else (act for act in state.record if isinstance(act, Edit))
         return {
@@ -93,6 +96,7 @@ class Recipe:
             "overlap": check_tiling(self.prior, self.tiles.overlap, self.tiles.batch),
             "mask_sha256": self.mask_sha256,
             "mask_changes": None if self.mask_changes is None else dict(self.mask_changes),
+            "strokes": None if strokes is None else [strokes.sha256, strokes.sigma, strokes.spread],
             "prior_sha256": self.prior.weights_sha256,
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),

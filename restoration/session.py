@@ -78,7 +78,12 @@ class Session:
         self.given = picture = _for(recipe.task, picture, recipe.prior.image_shape)
         pixels = picture.pixels[:1] if picture.grey else picture.pixels
         self.problem: Problem = pose(
-            recipe.task, pixels, recipe.prior.image_shape, mask=recipe.mask, seed=self.seeds[0]
+            recipe.task,
+            pixels,
+            recipe.prior.image_shape,
+            mask=recipe.mask,
+            strokes=recipe.strokes,
+            seed=self.seeds[0],
         )
         shape = self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)

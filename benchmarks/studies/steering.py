@@ -8,6 +8,7 @@ evaluations cost 120; so do four whole runs of which the best is kept at the end
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -102,6 +103,15 @@ def measured(problem: Problem, natural: Restorer, faithful: Restorer, seed: int)
     return {name: (float(values[0]), float(values[1])) for name, values in found.items()}
 
 
+def recorded(path: Path) -> dict[tuple[str, str], dict[str, tuple[float, float]]]:
+    """What an earlier run measured, by task and picture."""
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {
+        (line["task"], line["picture"]): {how: (values[0], values[1]) for how, values in line["psnr"].items()}
+        for line in lines
+    }
+
+
 COSTS = {"four runs, mean": 30, "one faithful run": 30}
 """Evaluations per picture that is kept; 120 of the others."""
 
@@ -132,6 +142,9 @@ def main(
     device: str = "auto",
     sheet: Annotated[Path | None, typer.Option(help="A PNG of the first picture's steered inpainting.")] = None,
     each: Annotated[bool, typer.Option("--each", help="Tell every picture.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="JSON lines of what was measured; what is there is not measured again.")
+    ] = None,
 ) -> None:
     """Print a table a task, in Markdown."""
     wanted = [name.strip() for name in tasks.split(",")]
@@ -140,18 +153,28 @@ def main(
     known = load_prior(prior, device)
     natural, faithful = Restorer(known, FIRE.Settings("natural")), Restorer(known, FIRE.Settings("faithful"))
     sources = find(tuple(data))[:limit]
-    for name in wanted:
-        found: dict[str, list[tuple[float, float]]] = {}
-        for i, source in enumerate(sources):
-            picture = fit_to(images.decode(source.read(), source.name), *known.image_shape[1:], shrink=True)
-            seed = derived_seed(i, "steering") % 2**31
+    had = {} if record is None or not record.exists() else recorded(record)
+    for i, source in enumerate(sources):  # task by task within a picture: a stopped run has as many of each
+        picture = fit_to(images.decode(source.read(), source.name), *known.image_shape[1:], shrink=True)
+        seed = derived_seed(i, "steering") % 2**31
+        for name in wanted:
             problem = problem_of(name, picture, known.image_shape, seed)
-            for how, one in measured(problem, natural, faithful, seed).items():
-                found.setdefault(how, []).append(one)
+            if (name, source.name) not in had:
+                one = measured(problem, natural, faithful, seed)
+                had[name, source.name] = one
+                if record is not None:
+                    with record.open("a", encoding="utf-8") as lines:
+                        lines.write(json.dumps({"task": name, "picture": source.name, "psnr": one}) + "\n")
             if each:
-                shared.tell(f"{source.name}: { {how: round(values[-1][0], 2) for how, values in found.items()} }")
+                told = {how: round(values[0], 2) for how, values in had[name, source.name].items()}
+                shared.tell(f"{name}: {source.name}: {told}")
             if sheet is not None and not i and name == "inpaint":
                 draw(problem, natural, seed, f"Inpainting, the best of four kept: {prior}", sheet)
+    for name in wanted:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for source in sources:
+            for how, pair in had[name, source.name].items():
+                found.setdefault(how, []).append(pair)
         base = np.array(found["four runs, mean"])
         rows = []
         for how, values in found.items():

@@ -32,7 +32,7 @@ from restoration.priors import DiffusionPrior, load_prior
 from restoration.recipe import Recipe
 from restoration.restorer import check_limits
 from restoration.session import Session, Watch
-from restoration.tasks import MASKED, Task, known_pixels, mask_of
+from restoration.tasks import MASKED, STROKED, Strokes, Task, known_pixels, mask_of
 from solvers import FIRE, SAMPLERS, Spectral, settings_of
 from solvers.noise import SEED_LIMIT
 
@@ -133,7 +133,7 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
         for given, target in targets.items()
     ]
     mask = settings.task.mask
-    read = [None if mask is None or mask.is_dir() else mask, settings.steering.edit]
+    read = [None if mask is None or mask.is_dir() else mask, settings.task.strokes, settings.steering.edit]
     outputs.spare(
         [*(given.file for given in found.inputs), *(path for path in read if path is not None)],
         [output.state, *(path for delivery in deliveries for path in delivery.written(effort))],
@@ -240,8 +240,23 @@ def recipe_of(settings: Settings, task: Task) -> Recipe:
     path = settings.task.mask
     if path is not None and not path.is_dir():
         known_pixels(_mask(settings.task, path, None)[0], str(path))  # before the prior is loaded
+    strokes = _strokes(settings.task)
     prior = _load_prior(settings.prior)
-    return Recipe(task, prior, sampler, settings.effort, settings.tiles)
+    return Recipe(task, prior, sampler, settings.effort, settings.tiles, strokes=strokes)
+
+
+def _strokes(asked: TaskSettings) -> Strokes | None:
+    """What was painted, read before the prior is loaded."""
+    path = asked.strokes
+    return None if path is None else strokes_of(asked, images.read(path), str(path), outputs.sha256(path))
+
+
+def strokes_of(asked: TaskSettings, picture: Picture, name: str, sha256: str) -> Strokes:
+    """The strokes in a picture, with the settings that were asked for; ImageError, ValueError where none are."""
+    given = {"sigma": asked.strokes_sigma, "spread": asked.strokes_spread}
+    return Strokes.of(
+        picture, name, sha256=sha256, **{key: value for key, value in given.items() if value is not None}
+    )
 
 
 def with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recipe, tuple[str, ...]]:
@@ -307,6 +322,8 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError("--until stops one input at a time: leave --batch away")
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
+    if settings.task.strokes is not None and batch:
+        raise ValueError("--strokes are of one input: give one file, not a batch")
     check_work(settings.task, effort, task)
     if output.previews is not None:
         outputs.probe(output.previews)
@@ -330,6 +347,10 @@ def check_work(asked: TaskSettings, effort: EffortSettings, task: Task) -> None:
         raise ValueError(f"--mask is for {MASKED}, not for {task.name}")
     if task.kind.takes_mask and mask is None and not task.simulate:
         raise ValueError(f"{task.name} needs --mask, a picture whose white marks what to fill (or --simulate)")
+    if asked.strokes is not None and not task.kind.takes_strokes:
+        raise ValueError(f"--strokes is for {STROKED}, not for {task.name}")
+    if asked.strokes is None and not (asked.strokes_sigma is None and asked.strokes_spread is None):
+        raise ValueError("--strokes-sigma and --strokes-spread need --strokes")
     if mask is None and (asked.invert_mask or asked.grow_mask or asked.resize_mask):
         raise ValueError("--invert-mask, --grow and --resize-mask need --mask")
     if not 0 <= asked.grow_mask <= MOST_GROWN:

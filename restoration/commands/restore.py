@@ -23,7 +23,7 @@ from restoration.commands.settings import (
     choices_of,
     seconds_of,
 )
-from restoration.tasks import HELP, MASKED, NOISY, takers
+from restoration.tasks import HELP, MASKED, NOISY, STROKED, takers
 
 AUTO = "auto"
 
@@ -58,6 +58,20 @@ def restore(
     resize_mask: Annotated[
         bool, typer.Option("--resize-mask", help="Resample a mask of another size to the picture's.")
     ] = False,
+    strokes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help=f"{STROKED}: a PNG whose opaque pixels say what colour is there."),
+    ] = None,
+    strokes_sigma: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER", help="How far off strokes may be, std in [0, 1]; 0: exact.  [default: 0.03]"
+        ),
+    ] = None,
+    strokes_spread: Annotated[
+        float | None,
+        typer.Option(metavar="PIXELS", help="How far a stroke tells of others as light.  [default: 8]"),
+    ] = None,
     sigma: Annotated[
         str | None,
         typer.Option(
@@ -247,6 +261,9 @@ def restore(
             simulate=simulate,
             fit=fit,
             mask=mask,
+            strokes=strokes,
+            strokes_sigma=strokes_sigma,
+            strokes_spread=strokes_spread,
             kernel=kernel,
             quality=quality,
             pattern=pattern,

@@ -23,6 +23,9 @@ class TaskSettings:
         invert_mask: black marks what to fill.
         grow_mask: pixels by which what is filled is enlarged on all sides.
         resize_mask: a mask of another size is resampled to the picture's.
+        strokes: a picture whose opaque pixels say what colour is there.
+        strokes_sigma: standard deviation of their chroma, [0, 1] units; None is the default.
+        strokes_spread: pixels over which they fade; None is the default.
         sigma_auto: the noise is estimated in each picture.
         kernel: of a blur.
         quality: of a simulated JPEG file.
@@ -41,6 +44,9 @@ class TaskSettings:
     invert_mask: bool = False
     grow_mask: int = 0
     resize_mask: bool = False
+    strokes: Path | None = None
+    strokes_sigma: float | None = None
+    strokes_spread: float | None = None
 
 
 @dataclass(frozen=True)

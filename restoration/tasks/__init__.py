@@ -9,23 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from restoration.tasks.kind import Kind, Shape
-from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, TASKS, calibration_key, kind_of, takers
+from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, STROKED, TASKS, calibration_key, kind_of, takers
 from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
 
 if TYPE_CHECKING:
     from restoration.tasks.masks import known_pixels, mask_of, width_of_holes
     from restoration.tasks.posing import Problem, fit_to, pose, with_channels
+    from restoration.tasks.strokes import Strokes
 
 __all__ = [
     "HELP",
     "KINDS",
     "MASKED",
     "NOISY",
+    "STROKED",
     "TASKS",
     "Kind",
     "Problem",
     "Shape",
+    "Strokes",
     "Task",
     "calibration_key",
     "derived_seed",
@@ -42,6 +45,7 @@ _HOME = {
     "known_pixels": "masks",
     "mask_of": "masks",
     "width_of_holes": "masks",
+    "Strokes": "strokes",
     "Problem": "posing",
     "fit_to": "posing",
     "pose": "posing",

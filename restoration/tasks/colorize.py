@@ -17,6 +17,7 @@ class Colorize(Kind):
 
     names = ("colorize",)
     help = "colour a grey picture"
+    takes_strokes = True
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:
@@ -28,6 +29,14 @@ class Colorize(Kind):
         from degradations import Colorization
 
         return Colorization(shape)
+
+    def look(self, y: Tensor, operator: SVDOperator) -> Tensor:
+        """Grey, with the colours of strokes."""
+        from degradations import ColourHints
+
+        if isinstance(operator, ColourHints):
+            return operator.pinv(y[None])[0].clamp(0, 1)
+        return super().look(y, operator)
 
     def measured_channels(self, channels: int) -> int:
         return 1

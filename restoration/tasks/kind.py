@@ -37,6 +37,7 @@ class Kind(ABC):
     help: ClassVar[str]
     """What restoring does, in a few words."""
     takes_mask: ClassVar[bool] = False
+    takes_strokes: ClassVar[bool] = False
     needs_sigma: ClassVar[bool] = False
     takes_sigma: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()

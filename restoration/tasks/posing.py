@@ -13,8 +13,9 @@ from restoration.errors import ImageError
 from restoration.pictures.frame import Frame
 from restoration.tasks.kind import Shape
 from restoration.tasks.masks import TOUCHED, half_of_the_pixels, known_pixels, share_of, width_of_holes
-from restoration.tasks.registry import MASKED
+from restoration.tasks.registry import MASKED, STROKED
 from restoration.tasks.seeds import derived_seed
+from restoration.tasks.strokes import Strokes
 from restoration.tasks.task import Task
 from solvers import NoiseSource
 
@@ -101,7 +102,15 @@ class Problem:
         return kind.turned(self.frame.crop(kind.look(plane.y[0], plane.operator)))
 
 
-def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None = None, seed: int = 0) -> Problem:
+def pose(
+    task: Task,
+    picture: Tensor,
+    prior_shape: Shape,
+    *,
+    mask: Tensor | None = None,
+    strokes: Strokes | None = None,
+    seed: int = 0,
+) -> Problem:
     """The measurement that a picture is, or (``task.simulate``) that is made of it.
 
     A picture smaller than the prior's images, or not divided by the task's factor, is padded by reflection: the
@@ -117,6 +126,7 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         mask: (1 or 3, H, W) of the picture's size, white where to fill; for tasks that take one. Whatever it
             touches is filled, and where its edge is soft the result is shown as much as it is white. Of a
             simulated task it is hard, at one half.
+        strokes: of the picture's size, for tasks that take them: colours that somebody has said.
         seed: decides the simulated noise and the simulated mask (half of the pixels), on any device alike.
 
     Raises:
@@ -126,7 +136,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
     """
     task = replace(task, known=task.kind.drawn(seed))
     _check_mask(task, picture, mask)
-    task, picture, mask, notes = _fitted(task, picture, mask, prior_shape)
+    _check_strokes(task, picture, strokes)
+    task, picture, mask, strokes, notes = _fitted(task, picture, mask, strokes, prior_shape)
     kind = task.kind
     channels = prior_shape[0]
     f = 1 if task.simulate else kind.factor
@@ -161,6 +172,8 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
         measurement = kind.simulated(picture, operator, frame, sigma, noise)
     else:
         measurement = Measurement(kind.measured(picture, operator, frame, sigma), operator, sigma)
+    if strokes is not None:
+        measurement = strokes.moved(frame.pad(strokes.rgba)).put_on(measurement)
     if grey:
         coloured = Achromatic(operator)
         measurement = Measurement(coloured.measured(measurement.y), coloured, measurement.sigma)
@@ -170,20 +183,22 @@ def pose(task: Task, picture: Tensor, prior_shape: Shape, *, mask: Tensor | None
 
 
 def _fitted(
-    task: Task, picture: Tensor, mask: Tensor | None, prior_shape: Shape
-) -> tuple[Task, Tensor, Tensor | None, list[str]]:
-    """Task, picture and mask as ``task.fit`` has them, and what is to be said of that."""
+    task: Task, picture: Tensor, mask: Tensor | None, strokes: Strokes | None, prior_shape: Shape
+) -> tuple[Task, Tensor, Tensor | None, Strokes | None, list[str]]:
+    """Task, picture, mask and strokes as ``task.fit`` has them, and what is to be said of that."""
     if not task.fit:
-        return task, picture, mask, []
+        return task, picture, mask, strokes, []
     task.kind.check_fit(prior_shape)
     f = 1 if task.simulate else task.kind.factor
     height, width = (side // f for side in prior_shape[1:])
     if tuple(picture.shape[1:]) == (height, width):
-        return task, picture, mask, []
+        return task, picture, mask, strokes, []
     kind, fitted = task.kind.fitted(picture, height, width, shrink=task.simulate)
     mask = None if mask is None else fit_to(mask, height, width, shrink=task.simulate)
+    if strokes is not None:
+        strokes = strokes.moved(fit_to(strokes.rgba, height, width, shrink=task.simulate))
     how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-    return replace(task, known=kind), fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
+    return replace(task, known=kind), fitted, mask, strokes, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
 def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
@@ -221,6 +236,17 @@ def _check_mask(task: Task, picture: Tensor, mask: Tensor | None) -> None:
         raise ValueError(f"{task.name} needs a mask whose white marks what to fill (--mask)")
     if mask is not None and mask.shape[1:] != picture.shape[1:]:
         raise ImageError(f"the mask must have the picture's size, {_size(picture)}: got {_size(mask)}")
+
+
+def _check_strokes(task: Task, picture: Tensor, strokes: Strokes | None) -> None:
+    if strokes is None:
+        return
+    if not task.kind.takes_strokes:
+        raise ValueError(f"strokes are for {STROKED}: got them for {task.name}")
+    if strokes.size != tuple(picture.shape[1:]):
+        raise ImageError(
+            f"the strokes must have the picture's size, {_size(picture)}: got {_size(strokes.colours)}"
+        )
 
 
 def _note_of_holes(known: Tensor, window: int) -> list[str]:

@@ -26,6 +26,8 @@ TASKS = tuple(name for kind in KINDS for name in kind.names)
 """The names that are listed; ``kind_of`` takes more, e.g. "sr3"."""
 MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.names)
 """The tasks that take a mask, for messages and help texts."""
+STROKED = ", ".join(name for kind in KINDS if kind.takes_strokes for name in kind.names)
+"""The tasks that take strokes of colour, for messages and help texts."""
 NOISY = ", ".join(name for kind in KINDS if kind.needs_sigma for name in kind.names)
 """The tasks that need sigma, for messages and help texts."""
 
