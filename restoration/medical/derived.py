@@ -50,8 +50,6 @@ def encode(volume: Volume, record: Mapping[str, Any], *, deidentify: bool = Fals
     header = volume.header
     if not isinstance(header, DicomHeader):
         raise OutputError("DICOM is written only of what was read from DICOM; write .nii.gz, .tif or .png")
-    if volume.stored.dtype.kind == "f" and volume.limits is None and record.get("shows") is None:
-        raise OutputError("DICOM images hold whole numbers: leave --float away, or write .nii.gz or .tif")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what was odd in the file that was read
         dataset = copy.deepcopy(header.dataset)

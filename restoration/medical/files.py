@@ -18,7 +18,7 @@ from restoration.medical.volume import Volume
 
 DICOM, NIFTI = (".dcm", ".dicom"), (".nii", ".nii.gz")
 SUFFIXES = (*DICOM, *NIFTI)
-_HEAD = 4096
+HEAD = 4096
 """So many of a file's first bytes tell what it is."""
 
 
@@ -33,7 +33,7 @@ def is_scan_file(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return is_scan(file.read(_HEAD))
+            return is_scan(file.read(HEAD))
     except OSError:
         return False
 
@@ -57,7 +57,7 @@ def load(path: Path | str, axis: int | None = None) -> Volume:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(f"has more than the {MAX_BYTES} bytes we read")
         data = path.read_bytes()
-        if not is_scan(data[:_HEAD]):
+        if not is_scan(data[:HEAD]):
             raise ImageError("is no DICOM or NIfTI file")
         return decode(data, axis)
 
@@ -87,11 +87,23 @@ def save(
     """
     path = Path(path)
     try:
-        data = encode(volume, path.name, record or {}, deidentify=deidentify)
+        data = encode(volume, path.name, record or {}, deidentify=deidentify or volume.deidentified)
         atomic_write(path, lambda file: file.write(data))
     except (OSError, OutputError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"{path}: cannot be written: {why}") from None
+
+
+def check_form(volume: Volume | None, path: Path) -> None:
+    """OutputError where a volume cannot be written to a file of that suffix: found before any work."""
+    from restoration.medical.dicom import DicomHeader
+
+    if volume is None or not path.name.lower().endswith(DICOM):
+        return
+    if not isinstance(volume.header, DicomHeader):
+        raise OutputError(f"{path}: DICOM is written only of what was read from it; write .nii.gz, .tif or .png")
+    if volume.stored.dtype.kind == "f":
+        raise OutputError(f"{path}: DICOM images hold whole numbers: leave --float away, or write .nii.gz or .tif")
 
 
 def encode(volume: Volume, name: str, record: Mapping[str, Any], *, deidentify: bool = False) -> bytes:

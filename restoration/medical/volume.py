@@ -76,6 +76,7 @@ class Volume:
         grid: where the pixels lie in the slices that were read.
         margin: how far beyond the window, of its width, a value is still noise and not cut.
         kept: (D, H, W), the share of what lies beyond the window that survives; None is all of it.
+        deidentified: what names the patient is left out when it is written.
         header: what else the file said, to be written again; None of plain arrays.
         axis: of the file's array that the slices follow, counted from 0; None of a file that has but one way.
         notes: what the user should know of reading it, a line each.
@@ -94,6 +95,7 @@ class Volume:
     grid: Grid = field(default_factory=Grid)
     margin: float = 0.0
     kept: Array | None = None
+    deidentified: bool = False
     header: Header | None = None
     axis: int | None = None
     notes: tuple[str, ...] = ()
@@ -228,16 +230,17 @@ class Volume:
         untouched = (untouched & (survives == beyond)) | (~np.isfinite(self.stored) & (survives == beyond))
         return replace(self, stored=np.where(untouched, self.stored, self._to_stored(units)))
 
-    def mapped(self, values: Tensor, scale: float = 1.0) -> Volume:
+    def mapped(self, values: Tensor, white: float = 1.0) -> Volume:
         """A map of these slices, as of a standard deviation, in their units.
 
         Args:
-            values: (D, 1, H', W'), at least 0; ``values·scale`` is in widths of the window.
+            values: (D, 1, H', W'), at least 0, in widths of the window.
+            white: what pictures of the map show white; scans show its own largest.
 
         Returns:
             float32 numbers. A DICOM file holds them in 16 bits with a slope of their own.
         """
-        shown = values[:, 0].detach().cpu().double().numpy() * (scale * self.window.width)
+        shown = values[:, 0].detach().cpu().double().numpy() * self.window.width
         grid = self.grid.resized(self.shape[1:], shown.shape[1:])
         most = max(float(shown.max()), 1e-12)
         plain = replace(
