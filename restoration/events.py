@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
     from torch import Tensor
 
     from nested import NestedState
+    from restoration.medical.volume import Volume
     from restoration.pictures.picture import Picture
     from restoration.planned import Plan
     from restoration.restorer import Preview
@@ -31,13 +32,24 @@ class Output:
     """
 
     suffix: str
-    picture: Picture
+    picture: Picture | Volume
     record: Mapping[str, Any]
 
     @property
+    def single(self) -> Picture:
+        """The picture; TypeError where it is a scan of several slices."""
+        from restoration.pictures.picture import Picture
+
+        if not isinstance(self.picture, Picture):
+            raise TypeError(f"a scan of {len(self.picture)} slices is no picture")
+        return self.picture
+
+    @property
     def image(self) -> Tensor:
-        """Its pixels (C, H, W) in [0, 1]."""
-        return self.picture.pixels
+        """Its pixels (C, H, W) in [0, 1], of a scan's slices (D, 1, H, W)."""
+        from restoration.pictures.picture import Picture
+
+        return self.picture.pixels if isinstance(self.picture, Picture) else self.picture.images
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 from nested import NestedState
 from nested.allocation import checked
 from nested.record import Edit
-from restoration.commands.settings import EffortSettings, TileSettings
+from restoration.commands.settings import EffortSettings, ScanSettings, TileSettings
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import DEFAULT, Restorer, resolve_seeds
@@ -29,9 +29,10 @@ class Recipe:
         task: what was done to them.
         prior: what clean pictures look like.
         sampler, effort, tiles: the inner sampler's settings, what may be spent, and how large pictures are cut.
-        mask: (1 or 3, H, W) white where to fill, for tasks that take one.
+        mask: (1 or 3, H, W) white where to fill, for tasks that take one; of a scan also (D, 1, H, W).
         mask_sha256: of the mask's bytes, for the record.
         strokes: colours that were said, for tasks that take them.
+        scan: how scans are read.
         mask_changes: what was done to the mask before it was used, for the record.
 
     Raises:
@@ -47,6 +48,7 @@ class Recipe:
     mask_sha256: str | None = None
     mask_changes: Mapping[str, int | bool] | None = None
     strokes: Strokes | None = None
+    scan: ScanSettings = field(default_factory=ScanSettings)
 
     def __post_init__(self) -> None:
         checked(self.effort.steps, self.prior.schedule.K)
@@ -107,6 +109,7 @@ class Recipe:
             "chosen": [list(choice) for choice in chosen] or None,
             **record_of(self.sampler),
             "samples": self.effort.samples,
+            "scan": self.scan.record(),
             **({} if seeds is None else {"seeds": list(seeds)}),
         }
 

@@ -1,4 +1,4 @@
-"""One picture's restoration, from the picture and its task to events; where pictures go is for others to know.
+"""One picture's or scan's restoration, from it and its task to events; where pictures go is for others to know.
 
     recipe = Recipe(Task("sr4"), load_prior("photos-64"))
     Session(recipe, "small.png", images.read(path), sha256).run(watch)
@@ -15,11 +15,15 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from degradations import Measurement
 from nested import NestedDiffusion, NestedState
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
+from restoration.medical.volume import Volume
+from restoration.medical.warning import WARNING
 from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.picture import Picture, is_of_colour
 from restoration.pictures.scores import scores_of
@@ -27,6 +31,8 @@ from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
+from restoration.tasks.masks import filled
+from restoration.tasks.slices import SliceProblem, check_scan_task, pose_slices
 from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
@@ -34,12 +40,15 @@ Watch = Callable[[Event], bool | None]
 
 
 class Session:
-    """The restoration of one picture.
+    """The restoration of one picture, or of all slices of a scan side by side.
+
+    Slices of one sample share its seed: the noise that a run begins from and adds is the same in all of them, so
+    that what is made up flickers less from slice to slice, and a slice does not depend on how many there are.
 
     Args:
         recipe: how it is restored.
         name: what events call it.
-        picture: with all that its file said; outputs have it too.
+        picture: with all that its file said; outputs have it too. A volume is a scan's slices.
         sha256: of the bytes it came in.
         state: go on from there; its seeds are used, and the recipe's allocation for the outer steps not yet begun.
         state_name: what errors call the state.
@@ -62,40 +71,49 @@ class Session:
         self,
         recipe: Recipe,
         name: str,
-        picture: Picture,
+        picture: Picture | Volume,
         sha256: str,
         state: NestedState | None = None,
         state_name: str = "the state",
         edit: EditFile | None = None,
     ) -> None:
         asked = recipe.asked_seeds()
-        if state is not None and asked not in (None, state.seeds):
-            raise ValueError(
-                f"{state_name} was begun with --seed {state.seeds[0]}: repeat it, or leave --seed away"
-            )
+        begun = (
+            None if state is None else tuple(dict.fromkeys(state.seeds))
+        )  # the slices of a sample share its seed
+        if begun is not None and asked not in (None, begun):
+            raise ValueError(f"{state_name} was begun with --seed {begun[0]}: repeat it, or leave --seed away")
         self.recipe, self.name, self._state_name = recipe, name, state_name
-        self.seeds = state.seeds if state is not None else asked or recipe.drawn_seeds()
-        self.given = picture = _for(recipe.task, picture, recipe.prior.image_shape)
-        pixels = picture.pixels[:1] if picture.grey else picture.pixels
-        self.problem: Problem = pose(
-            recipe.task,
-            pixels,
-            recipe.prior.image_shape,
-            mask=recipe.mask,
-            strokes=recipe.strokes,
-            seed=self.seeds[0],
-        )
-        shape = self.problem.measurement.operator.image_shape
+        self.seeds = begun or asked or recipe.drawn_seeds()
+        self.given: Picture | Volume
+        self.problem: Problem | SliceProblem
+        if isinstance(picture, Volume):
+            self.given, self.problem = _posed_scan(recipe, picture, self.seeds[0])
+        else:
+            self.given, self.problem = _posed(recipe, picture, self.seeds[0])
+        slices, shape = len(self.problem.measurement), self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
+        if slices * recipe.effort.samples > recipe.tiles.batch and isinstance(picture, Volume):
+            prior = TiledPrior(
+                recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch
+            )  # bounds a call's images
         self._restorer = recipe.restorer(prior)
-        self.calls = _calls(prior, recipe)
-        notes = (*picture.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.calls = _calls(prior, recipe, slices)
+        notes = (*self.given.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
         self.state, self.reallocated, told = self._going_on(state, edit)
         self.notes = (*notes, *told, *self._until_notes())
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
+        made |= _said_of(self.given)
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
+
+    @property
+    def single(self) -> tuple[Picture, Problem]:
+        """The one picture that is restored, and the problem it is; TypeError of a scan of several slices."""
+        if not isinstance(self.given, Picture) or not isinstance(self.problem, Problem):
+            raise TypeError(f"{self.name} is a scan of several slices, not a picture")
+        return self.given, self.problem
 
     @property
     def restorer(self) -> Restorer:
@@ -116,9 +134,9 @@ class Session:
         effort = self.recipe.effort
         try:
             restoration = self._restorer.restore(
-                self.problem.measurement.expand(effort.samples),
+                self._batch(),
                 allocation=effort.steps,
-                seeds=self.seeds,
+                seeds=[seed for seed in self.seeds for _ in range(len(self.problem.measurement))],
                 deadline=effort.deadline,
                 max_nfe=effort.max_nfe,
                 state=self.state,
@@ -134,7 +152,12 @@ class Session:
 
     def posterior(self) -> Spectral:
         """The sampler of this picture's samples, as one batch."""
-        return self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+        return self._restorer.posterior(self._batch())
+
+    def _batch(self) -> Measurement:
+        """The measurement of every sample, of every slice in turn where it is of a scan."""
+        one = self.problem.measurement
+        return one.take([*range(len(one))] * self.recipe.effort.samples)
 
     def _going_on(
         self, state: NestedState | None, edit: EditFile | None
@@ -144,11 +167,11 @@ class Session:
         edit = None if edit is None or state is None or edit.is_in(state) else edit
         if state is None or (state.allocation == steps and edit is None):
             return state, None, told
-        posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
+        posterior = self.posterior()
         try:
             state.refuse_other(state.allocation, posterior.identities())
             nested, changed = NestedDiffusion(posterior, state.allocation), state
-            if edit is not None:
+            if edit is not None and isinstance(self.problem, Problem) and isinstance(self.given, Picture):
                 changed, said = edit.put_in(state, nested, self._restorer, self.problem, self.given.depth)
                 told = (said,)
             if state.allocation == steps:
@@ -202,7 +225,7 @@ class Session:
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
-        outputs = _outputs(self.given, images, done.seeds, record)
+        outputs = _outputs(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -212,12 +235,19 @@ class Session:
             elapsed=done.elapsed,
             outputs=outputs,
             stopped_by=stopped_by,
-            seeds=done.seeds,
+            seeds=tuple(dict.fromkeys(done.seeds)),
             scores=self._scores(images.mean(dim=0)),
             expected_change=best.expected_change,
         )
 
     def _scores(self, image: Tensor) -> dict[str, float]:
+        """Of a picture, or the slices' mean of each."""
+        if isinstance(self.problem, SliceProblem):
+            clean = self.problem.originals
+            if clean is None:
+                return {}
+            each = [scores_of(*pair) for pair in zip(clean, image[list(self.problem.which)], strict=True)]
+            return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
         facts, original = self.problem.task.kind.facts(image), self.problem.original
         return facts if original is None else {**scores_of(original, image), **facts}
 
@@ -264,33 +294,92 @@ def _for(task: Task, picture: Picture, prior_shape: tuple[int, int, int]) -> Pic
     return picture
 
 
+def _posed(recipe: Recipe, picture: Picture, seed: int) -> tuple[Picture, Problem]:
+    """A picture as the recipe has it, and what is to be restored of it."""
+    if picture.scan is not None:
+        check_scan_task(recipe.task.kind)
+    picture = _for(recipe.task, picture, recipe.prior.image_shape)
+    pixels = picture.pixels[:1] if picture.grey else picture.pixels
+    problem = pose(
+        recipe.task, pixels, recipe.prior.image_shape, mask=recipe.mask, strokes=recipe.strokes, seed=seed
+    )
+    if picture.scan is not None:
+        scan = _marked(_fitted(picture.scan, recipe), recipe)
+        picture = replace(picture, scan=scan)
+    return picture, problem
+
+
+def _posed_scan(recipe: Recipe, scan: Volume, seed: int) -> tuple[Volume, SliceProblem]:
+    """The slices of a scan as the recipe has them, and what is to be restored of them."""
+    check_scan_task(recipe.task.kind)
+    problem = pose_slices(recipe.task, scan.images, recipe.prior.image_shape, mask=recipe.mask, seed=seed)
+    scan = _fitted(scan, recipe)
+    if recipe.task.fit:
+        problem = replace(problem, given=scan.images)
+    return _marked(scan, recipe), problem
+
+
+def _fitted(scan: Volume, recipe: Recipe) -> Volume:
+    """The part of a scan that the task leaves of it with ``fit``: as ``fit_to`` cuts pictures."""
+    if not recipe.task.fit:
+        return scan
+    factor = 1 if recipe.task.simulate else recipe.task.kind.factor
+    height, width = (side // factor for side in recipe.prior.image_shape[1:])
+    _, rows, columns = scan.shape
+    scale = min(rows / height, columns / width) if recipe.task.simulate else 1
+    high, wide = round(height * scale), round(width * scale)
+    return scan.cropped((rows - high) // 2, (columns - wide) // 2, high, wide)
+
+
+def _marked(scan: Volume, recipe: Recipe) -> Volume:
+    """A scan of which what was beyond its window is forgotten where it was not measured."""
+    if recipe.task.simulate:
+        return scan.forgetting(torch.ones(1, 1, *scan.shape[1:]))
+    if recipe.mask is None or not recipe.task.kind.takes_mask or recipe.task.kind.factor > 1:
+        return scan
+    mask = recipe.mask
+    _, rows, columns = scan.shape
+    top, left = (mask.shape[-2] - rows) // 2, (mask.shape[-1] - columns) // 2
+    share = filled(mask[..., top : top + rows, left : left + columns])
+    return scan.forgetting(share if share.ndim == 4 else share[None])
+
+
+def _said_of(given: Picture | Volume) -> dict[str, Any]:
+    """What outputs of a scan record of it."""
+    scan = given.scan if isinstance(given, Picture) else given
+    if scan is None:
+        return {}
+    window = [scan.window.low, scan.window.high]
+    return {"window": window, "unit": scan.unit or None, "axis": scan.axis, "warning": WARNING}
+
+
 def _outputs(
-    given: Picture, images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]
+    given: Picture | Volume, images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]
 ) -> tuple[Output, ...]:
-    """The pictures of a result (B, C, H, W): itself, or every sample, their spread and then their mean."""
+    """The pictures of a result (N, C, H, W), or of a scan's (N, D, 1, H, W): itself, or samples, spread, mean."""
     if len(images) == 1:
         return (Output("", given.like(images[0]), record),)
     samples = [
         Output(f"sample-{i}", given.like(image), {**record, "shows": f"the sample of seed {seed}"})
         for i, (image, seed) in enumerate(zip(images, seeds, strict=True), start=1)
     ]
-    std = images.std(dim=0).mean(dim=0, keepdim=True)
+    std = images.std(dim=0).mean(dim=-3, keepdim=True)
     white = max(float(std.max()), 1e-6)
     spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
     mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
-    return (*samples, Output("std", given.alone(std / white), spread), mean)
+    return (*samples, Output("std", given.mapped(std, white), spread), mean)
 
 
-def _calls(prior: Prior, recipe: Recipe) -> int:
+def _calls(prior: Prior, recipe: Recipe, slices: int) -> int:
     """Of the network in one evaluation."""
     if not isinstance(prior, TiledPrior):
         return 1
-    windows = len(prior.windows(prior.schedule.K)) * recipe.effort.samples
+    windows = len(prior.windows(prior.schedule.K)) * recipe.effort.samples * slices
     return math.ceil(windows / recipe.tiles.batch)
 
 
 def _tile_notes(prior: DiffusionPrior, used: Prior) -> list[str]:
-    if not isinstance(used, TiledPrior):
+    if not isinstance(used, TiledPrior) or tuple(used.image_shape) == tuple(prior.image_shape):
         return []
     (_, rows, columns), (_, height, width) = used.image_shape, prior.image_shape
     notes = [f"{columns}×{rows} in {len(used.windows(prior.schedule.K))} tiles of {width}×{height}"]

@@ -18,6 +18,7 @@ from restoration.commands.settings import EffortSettings
 from restoration.errors import OutputError, RestorationError
 from restoration.events import Advanced, Event, Output, Previewed, Restored, Skipped
 from restoration.pictures import images, outputs
+from restoration.pictures.names import beside, stem_of, suffix_of
 from restoration.pictures.outputs import Standing
 from restoration.pictures.picture import Picture
 
@@ -105,10 +106,10 @@ class Delivery:
                 self._save(self._preview(self.previews, f"{nfe:03d}-{i}"), Output("", given.like(picture), record))
 
     def _beside(self, suffix: str) -> Path:
-        return self.target.with_name(f"{self.target.stem}-{suffix}{self.target.suffix}")
+        return beside(self.target, suffix)
 
     def _preview(self, folder: Path, suffix: str) -> Path:
-        return folder / f"{self.stem or self.file.stem}-{suffix}{self.target.suffix}"
+        return folder / f"{self.stem or stem_of(self.file)}-{suffix}{suffix_of(self.target)}"
 
     def _save(self, path: Path, output: Output) -> None:
         outputs.make_folder(path.parent)

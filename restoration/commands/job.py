@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from restoration.commands import scans
 from restoration.commands.checks import check_steering
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.display import Display, DownloadBar
@@ -19,13 +20,16 @@ from restoration.commands.settings import (
     OutputSettings,
     PriorSettings,
     SamplerSettings,
+    ScanSettings,
     Settings,
     TaskSettings,
 )
 from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, LeftOut, Noted
+from restoration.medical.volume import Volume
 from restoration.pictures import images, inputs, outputs
+from restoration.pictures.names import stem_of, suffix_of
 from restoration.pictures.picture import Picture
 from restoration.pictures.writing import losses
 from restoration.priors import DiffusionPrior, load_prior
@@ -57,7 +61,7 @@ def run(settings: Settings) -> int:
         for path, why in found.left_out:
             display.show(LeftOut(str(path), why))
         tally = Tally(display, found.batch)
-        prepare = partial(_session, settings, recipe, display=display)
+        prepare = partial(_session, settings, recipe, display=display, once=scans.Once())
         alone = settings.batch == 1 or settings.effort.deadline is not None or settings.effort.until is not None
         if len(deliveries) > 1 and not alone:
             from restoration.commands.together import Together  # with the engine, which one input does without
@@ -119,7 +123,7 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
     targets = outputs.plan(
         found.inputs, output.path, folder=folder, form=output.format, name_suffix=output.name_suffix
     )
-    suffixes = {target.suffix.lower() for target in targets.values()}
+    suffixes = {suffix_of(target) for target in targets.values()}
     if output.quality is not None and not suffixes & {".jpg", ".jpeg", ".webp"}:
         raise ValueError(f"--output-quality is for JPEG and WebP: results are {', '.join(sorted(suffixes))}")
     deliveries = [
@@ -127,7 +131,7 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
             given.file,
             target,
             None if output.previews is None else output.previews / given.below,
-            target.stem if folder else None,
+            stem_of(target) if folder else None,
             output.quality,
         )
         for given, target in targets.items()
@@ -170,14 +174,16 @@ def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings
         raise ValueError(str(error)) from None
 
 
-def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display: Display) -> Prepared | None:
+def _session(
+    settings: Settings, recipe: Recipe, delivery: Delivery, *, display: Display, once: scans.Once
+) -> Prepared | None:
     """One input, ready to be restored; None where its result is there already."""
     output, file = settings.output, delivery.file
     name = str(file)
     sha256 = outputs.sha256(file)
     notes: tuple[str, ...] = ()
     if recipe.mask is None and settings.task.mask is not None:
-        recipe, notes = with_mask(settings.task, recipe, file)
+        recipe, notes = with_mask(settings.task, recipe, file, settings.scan)
     steering = settings.steering
     edit = None if steering.edit is None else EditFile.read(steering.edit, steering.trust)
     stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
@@ -197,6 +203,8 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
             display.show(skipped)
             return None
     recipe, picture = opened(recipe, file, strip=output.strip)
+    scans.check_target(picture, delivery.target)
+    _check_steered(settings, picture)
     alone = None if steering.candidates is not None else state
     session = Session(recipe, name, picture, sha256, alone, str(output.state), edit)
     steered = None
@@ -204,8 +212,14 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
         from restoration.commands.steer import Steering  # with what draws sheets of candidates
 
         steered = Steering(session, steering, delivery, state, stored, display.ask, overwrite=output.overwrite)
-    lost = losses(session.given, delivery.target.suffix)
-    for note in (*session.notes[: len(picture.notes)], *notes, *session.notes[len(picture.notes) :], *lost):
+    lost = losses(session.given, suffix_of(delivery.target)) if isinstance(session.given, Picture) else ()
+    for note in (
+        *once.warning(picture),
+        *session.notes[: len(picture.notes)],
+        *notes,
+        *session.notes[len(picture.notes) :],
+        *lost,
+    ):
         display.show(Noted(name, note))
     if session.reallocated is not None:
         display.warn(f"{file.name}: {session.reallocated}")
@@ -218,13 +232,24 @@ def _session(settings: Settings, recipe: Recipe, delivery: Delivery, *, display:
     return Prepared(session, tell, steered)
 
 
-def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, Picture]:
-    """The picture in a file, and the recipe with what that file tells of its task.
+def _check_steered(settings: Settings, given: Picture | Volume) -> None:
+    if settings.steering.edit is not None and not (isinstance(given, Picture) and given.scan is None):
+        raise ImageError("--edit is for pictures, not for scans")
+    if settings.steering.candidates is not None and isinstance(given, Volume):
+        raise ImageError(f"--candidates are of one picture: this is a scan of {len(given)} slices")
+
+
+def opened(recipe: Recipe, file: Path, *, strip: bool = False) -> tuple[Recipe, Picture | Volume]:
+    """The picture or scan in a file, and the recipe with what that file tells of its task.
 
     Raises:
         ImageError: a file that cannot be used.
     """
-    picture = recipe.task.read(file)
+    scan = scans.read(file, recipe.scan, recipe.task)
+    if scan is not None:
+        return recipe, scan
+    scans.check_plain(file, recipe.scan)
+    picture = scans.plain(recipe.task.read(file), recipe.scan)
     picture = picture.stripped() if strip else picture
     task, pixels = recipe.task.opened(file, picture.pixels)
     return replace(recipe, task=task), replace(picture, pixels=pixels)
@@ -239,10 +264,10 @@ def recipe_of(settings: Settings, task: Task) -> Recipe:
     sampler = sampler_of(settings.sampler, settings.steering.candidates or settings.effort.samples)
     path = settings.task.mask
     if path is not None and not path.is_dir():
-        known_pixels(_mask(settings.task, path, None)[0], str(path))  # before the prior is loaded
+        _known(_mask(settings.task, path, None, settings.scan)[0], path)  # before the prior is loaded
     strokes = _strokes(settings.task)
     prior = _load_prior(settings.prior)
-    return Recipe(task, prior, sampler, settings.effort, settings.tiles, strokes=strokes)
+    return Recipe(task, prior, sampler, settings.effort, settings.tiles, strokes=strokes, scan=settings.scan)
 
 
 def _strokes(asked: TaskSettings) -> Strokes | None:
@@ -259,7 +284,9 @@ def strokes_of(asked: TaskSettings, picture: Picture, name: str, sha256: str) ->
     )
 
 
-def with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recipe, tuple[str, ...]]:
+def with_mask(
+    settings: TaskSettings, recipe: Recipe, file: Path, scan: ScanSettings | None = None
+) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe of one picture, with its mask, and what is to be said of that."""
     path = settings.mask
     assert path is not None
@@ -269,8 +296,8 @@ def with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recip
     if settings.resize_mask:
         _, height, width = images.read(file).pixels.shape
         size = height, width
-    mask, notes = _mask(settings, path, size)
-    known_pixels(mask, str(path))
+    mask, notes = _mask(settings, path, size, scan or ScanSettings())
+    _known(mask, path)
     changes = {"invert": settings.invert_mask, "grow": settings.grow_mask, "resize": settings.resize_mask}
     recipe = replace(
         recipe,
@@ -281,7 +308,18 @@ def with_mask(settings: TaskSettings, recipe: Recipe, file: Path) -> tuple[Recip
     return recipe, tuple(f"{path.name}: {note}" for note in notes)
 
 
-def _mask(settings: TaskSettings, path: Path, size: tuple[int, int] | None) -> tuple[Tensor, tuple[str, ...]]:
+def _known(mask: Tensor, path: Path) -> None:
+    """ImageError for a mask that leaves no task. One of a scan's slices was looked at when it was read."""
+    if mask.ndim == 3:
+        known_pixels(mask, str(path))
+
+
+def _mask(
+    settings: TaskSettings, path: Path, size: tuple[int, int] | None, scan: ScanSettings
+) -> tuple[Tensor, tuple[str, ...]]:
+    slices = scans.mask_of(path, settings, scan)
+    if slices is not None:
+        return slices, ()
     return mask_of(images.read(path), str(path), invert=settings.invert_mask, grow=settings.grow_mask, size=size)
 
 
@@ -291,7 +329,7 @@ def _mask_beside(folder: Path, file: Path) -> Path:
     Raises:
         ImageError: none is, or several are.
     """
-    named = [path for path in images.find(folder) if path.stem == file.stem]
+    named = [path for path in images.find(folder) if stem_of(path) == stem_of(file)]
     same = [path for path in named if path.name == file.name]
     if len(same or named) != 1:
         how = "no mask is" if not named else f"{len(named)} masks are"
@@ -325,6 +363,7 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
     if settings.task.strokes is not None and batch:
         raise ValueError("--strokes are of one input: give one file, not a batch")
     check_work(settings.task, effort, task)
+    scans.check(settings.scan)
     if output.previews is not None:
         outputs.probe(output.previews)
     if output.state is not None:

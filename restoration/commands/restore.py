@@ -15,6 +15,7 @@ from restoration.commands.settings import (
     OutputSettings,
     PriorSettings,
     SamplerSettings,
+    ScanSettings,
     Settings,
     SteeringSettings,
     TaskSettings,
@@ -210,6 +211,24 @@ def restore(
     strip: Annotated[
         bool, typer.Option("--strip", help="Keep no EXIF, XMP and texts (but profile and resolution).")
     ] = False,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C,W|pLOW,pHIGH|full",
+            help="Of DICOM and NIfTI: centre and width in their units, or percentiles, that are black and white.  "
+            "[default: full, all of their range]",
+        ),
+    ] = None,
+    axis: Annotated[
+        int | None, typer.Option(help="Of NIfTI, which slices follow: 0, 1 or 2.  [default: 2]")
+    ] = None,
+    float_: Annotated[
+        bool,
+        typer.Option("--float", help="NIfTI and TIFF results hold float numbers, unrounded."),
+    ] = False,
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="Leave out what names the patient (docs/medical.md says what).")
+    ] = False,
     previews: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every completed preview here.")
     ] = None,
@@ -292,6 +311,7 @@ def restore(
             device=device,
             compile=compile,
         ),
+        scan=ScanSettings(window, axis, float_, deidentify),
         tiles=TileSettings(overlap=overlap, batch=tile_batch),
         steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
         sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),

@@ -206,6 +206,30 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class ScanSettings:
+    """How DICOM and NIfTI files are read and written.
+
+    Args:
+        window: which units are black and white: "40,80" (centre, width), "p0.5,p99.5" or "full"; None is full.
+        axis: of a NIfTI array, that its slices follow; None is 2.
+        floats: results are float numbers, not rounded to what the input's file holds.
+        deidentify: what names the patient is left out of results.
+    """
+
+    window: str | None = None
+    axis: int | None = None
+    floats: bool = False
+    deidentify: bool = False
+
+    def record(self) -> dict[str, str | int | bool | None] | None:
+        """What outputs record of it; None where nothing was asked for."""
+        if self == ScanSettings():
+            return None
+        told = {"window": self.window, "axis": self.axis, "float": self.floats, "deidentify": self.deidentify}
+        return {name: value for name, value in told.items() if value not in (None, False)}
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the command line asked for; see ``restore --help``.
 
@@ -221,6 +245,7 @@ class Settings:
     steering: SteeringSettings = SteeringSettings()
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
+    scan: ScanSettings = ScanSettings()
     batch: int | None = 1
 
 

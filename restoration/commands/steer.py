@@ -11,9 +11,10 @@ from nested.record import Choice
 from restoration.commands.delivery import Delivery, StateFile
 from restoration.commands.settings import SteeringSettings
 from restoration.editing import EditFile
-from restoration.errors import OutputError, RestorationError
+from restoration.errors import ImageError, OutputError, RestorationError
 from restoration.events import Advanced, Noted, Offered, Restored
 from restoration.pictures import images, outputs
+from restoration.pictures.names import stem_of
 from restoration.pictures.picture import whole
 from restoration.pictures.sheet import numbered
 from restoration.restorer import Preview, Restoration, StoppedBy
@@ -147,7 +148,10 @@ class Steering:
             raise ValueError(f"not understood: {' '.join(words)}")
         file = EditFile.read(Path(words[1].strip()), words[0] == "trust")
         session = self.session
-        run, said = file.put_in(node.run, node.loop(), session.restorer, session.problem, session.given.depth)
+        given, problem = session.single
+        if given.scan is not None:
+            raise ImageError("an edit is of a picture, not of a scan")
+        run, said = file.put_in(node.run, node.loop(), session.restorer, problem, given.depth)
         watch(Noted(session.name, said))
         return Steered(node.restorer, node.measurement, run, node)
 
@@ -156,13 +160,13 @@ class Steering:
         session, run = self.session, node.run
         pictures = session.problem.finished(node.candidates)
         target = self.delivery.target
-        path = target.with_name(f"{target.stem}-candidates-{run.spent:03d}.png")
+        path = target.with_name(f"{stem_of(target)}-candidates-{run.spent:03d}.png")
         outputs.make_folder(path.parent)
         if path.exists() and images.read_record(path) is None and not self.overwrite:
             raise OutputError(f"{path} exists and holds no record of this program; --overwrite replaces it")
         record = {**session.record, "seeds": list(run.seeds), "shows": "candidates", "nfe": run.spent}
         images.write(path, whole(numbered(pictures)), record, None)
-        self.delivery.candidates(session.given, pictures, run.spent, record)
+        self.delivery.candidates(session.single[0], pictures, run.spent, record)
         change = None if node.preview is None else node.preview.expected_change
         watch(Offered(session.name, run.spent, run.total_nfe, len(run), str(path), change))
         return path

@@ -12,7 +12,9 @@ from restoration.commands.delivery import Delivery
 from restoration.commands.display import Display
 from restoration.commands.interrupt import Interrupt
 from restoration.commands.prepared import Prepare, Prepared, Tally
+from restoration.errors import ImageError
 from restoration.events import Advanced, Event
+from restoration.medical.volume import Volume
 from restoration.recipe import Recipe
 from restoration.service.engine import Engine
 from restoration.service.ticket import Ticket
@@ -93,6 +95,8 @@ class Together:
     def _begin(self, i: int, delivery: Delivery, engine: Engine) -> None:
         try:
             prepared = self._prepare(delivery)
+            if prepared is not None and isinstance(prepared.session.given, Volume):
+                raise ImageError("is a scan of several slices, which are a batch themselves: leave --batch away")
             if prepared is not None:
                 ticket = engine.submit(_work(prepared.session), lambda event: self._told.put((i, event)))
                 self._running[i] = _Running(delivery, prepared, ticket)

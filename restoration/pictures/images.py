@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,19 +21,25 @@ from PIL import Image, UnidentifiedImageError
 
 from nested.files import atomic_write
 from restoration.errors import ImageError, OutputError
+from restoration.medical import files as scans
 from restoration.pictures import header, png, raster, tiff, writing
+from restoration.pictures.names import suffix_of
 from restoration.pictures.picture import Depth, Picture
 from restoration.pictures.raster import MAX_PIXELS, Array
+
+if TYPE_CHECKING:
+    from restoration.medical.volume import Volume
 
 SUFFIXES: tuple[str, ...] = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
     *(".avif", ".jp2", ".j2k", ".jpx", ".pgm", ".ppm", ".pnm"),
+    *scans.SUFFIXES,
 )
 """Lower-case suffixes of the files we read."""
-WRITTEN: tuple[str, ...] = tuple(writing.FORMATS)
+WRITTEN: tuple[str, ...] = (*writing.FORMATS, *scans.SUFFIXES)
 """Lower-case suffixes of the files we write."""
 
-_KINDS = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 or PNM"
+_KINDS = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PNM, DICOM or NIfTI"
 _ROWS = 256
 """So many rows are converted at a time, so that a large picture is in memory once."""
 
@@ -54,7 +60,8 @@ def read(path: Path) -> Picture:
     kept as it is and may leave [0, 1] a little, as a noisy measurement does. 16 bits are kept in PNG, in TIFF
     (stored, Deflate, LZW, PackBits) and in grey JPEG 2000; other formats are decoded to 8. The orientation is
     applied, a colour profile is carried; CMYK and Lab become sRGB. Alpha that is opaque everywhere is dropped.
-    Of a JPEG with further pictures (previews, gain maps) the first is read.
+    Of a JPEG with further pictures (previews, gain maps) the first is read. Of DICOM and NIfTI one slice is
+    read, all of its range as [0, 1]; ``restoration.medical.load`` reads several.
     Raises ImageError for anything else: no such file, another format, damage, several frames or pages, more than
     MAX_PIXELS, a side under 2 pixels, NaN, numbers whose white is unknown.
     """
@@ -81,16 +88,24 @@ def decode(data: bytes, name: str) -> torch.Tensor:
     return _opaque(read_bytes(data, name), name)
 
 
-def write(path: Path, picture: Picture, record: Mapping[str, Any], quality: int | None = None) -> None:
+def write(path: Path, picture: Picture | Volume, record: Mapping[str, Any], quality: int | None = None) -> None:
     """Write a picture with all it has, and `record` (as JSON) inside the file.
 
-    The suffix chooses PNG or TIFF (Deflate), which keep its depth (PNG writes 16 bits for floats), JPEG (quality
-    95, 4:4:4) or WebP (lossless, always RGB), which have 8 bits; `writing.losses` tells what a suffix loses. The
-    pixels may be on any device; they are clamped and rounded. The file appears whole or not at all.
+    A suffix of DICOM or NIfTI writes a scan with all that its file said (``restoration.medical``). Others choose
+    PNG or TIFF (Deflate), which keep its depth (PNG writes 16 bits for floats), JPEG (quality 95, 4:4:4) or WebP
+    (lossless, always RGB), which have 8 bits; `writing.losses` tells what a suffix loses. The pixels may be on any
+    device; they are clamped and rounded. The file appears whole or not at all.
     Raises TypeError or ValueError for a wrong picture or record, OutputError where it cannot be written.
     """
     path = Path(path)
-    form = writing.FORMATS.get(path.suffix.lower())
+    form = writing.FORMATS.get(suffix_of(path))
+    if suffix_of(path) in scans.SUFFIXES:
+        scans.save(path, scan_of(path, picture), record)
+        return
+    if not isinstance(picture, Picture):
+        raise OutputError(
+            f"{path}: a scan of {len(picture)} slices is written as one of {', '.join(scans.SUFFIXES)}"
+        )
     if form is None:
         raise OutputError(_line(f"{path}: the suffix must be one of {', '.join(WRITTEN)}"))
     _check_image(picture.pixels)
@@ -110,6 +125,15 @@ def save(path: Path, image: torch.Tensor, record: Mapping[str, Any]) -> None:
     write(path, Picture(image), record)
 
 
+def scan_of(path: Path, picture: Picture | Volume) -> Volume:
+    """The scan that is to be written to a file of that suffix; OutputError where a picture is none."""
+    if not isinstance(picture, Picture):
+        return picture
+    if picture.scan is None:
+        raise OutputError(f"{path}: DICOM and NIfTI are written only of what was read so; write .png or .tif")
+    return picture.scan
+
+
 def read_record(path: Path) -> dict[str, Any] | None:
     """Return the record that `write` stored in a file, or None if the file is no image or holds none.
 
@@ -117,6 +141,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
     """
     with _opened(path) as file:
         try:
+            if scans.is_scan(_head(file)):
+                return scans.read_record(file.read())
             text = _record_text(file)
             record = json.loads(text) if isinstance(text, str) else None
         except Exception:  # whatever a library dislikes in the bytes, there is no record of ours in them
@@ -133,7 +159,7 @@ def find(folder: Path) -> list[Path]:
         shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
         raise ImageError(_line(f"{folder}: cannot be listed: {_said(error)}")) from error
-    return sorted(path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in shown if suffix_of(path) in SUFFIXES and path.is_file())
 
 
 def _decoded(file: BinaryIO) -> Picture:
@@ -141,6 +167,8 @@ def _decoded(file: BinaryIO) -> Picture:
     file.seek(0)
     if not magic:
         raise ImageError("the file is empty")
+    if scans.is_scan(_head(file)):
+        return pictured(scans.decode(file.read()))
     raw = tiff.read(file) if magic in tiff.MAGIC else raster.read(file)
     notes = raw.notes
     alpha = None if raw.alpha is None else _unit_range(_upright(raw.alpha, raw.orientation))
@@ -151,6 +179,22 @@ def _decoded(file: BinaryIO) -> Picture:
     if depth is None and (float(pixels.min()) < 0 or float(pixels.max()) > 1):
         notes.append("has numbers outside [0, 1]; results are cut to it")
     return Picture(pixels, alpha, depth or Depth.FLOAT, raw.profile, raw.header, tuple(notes))
+
+
+def pictured(scan: Volume) -> Picture:
+    """A scan of one slice as a picture; ImageError for one of several, or too large."""
+    if len(scan) > 1:
+        raise ImageError(f"has {len(scan)} slices; extract the one to use")
+    raster.check_size(scan.shape[2], scan.shape[1])
+    kind = scan.stored.dtype
+    depth = Depth.FLOAT if kind.kind == "f" else Depth.EIGHT if kind.itemsize == 1 else Depth.SIXTEEN
+    return Picture(scan.images[0], depth=depth, notes=scan.notes, scan=scan)
+
+
+def _head(file: BinaryIO) -> bytes:
+    head = file.read(scans.HEAD)
+    file.seek(0)
+    return head
 
 
 def _record_text(file: BinaryIO) -> object:

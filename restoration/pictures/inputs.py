@@ -8,6 +8,7 @@ from pathlib import Path
 
 from restoration.errors import ImageError
 from restoration.pictures import images
+from restoration.pictures.names import suffix_of
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[tuple[Path, str]]:
         raise ImageError(f"{folder}: cannot be listed: {error.strerror or error}") from None
     folders = [path for path in shown if path.is_dir()]  # also asked of a link to itself, which is none
     for path in (path for path in shown if path not in folders):
-        if path.suffix.lower() not in images.SUFFIXES:
+        if suffix_of(path) not in images.SUFFIXES:
             yield path, "is no kind of picture that is read"
         else:
             yield path, "" if path.is_file() else "is no file, or a link that leads to none"

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from restoration.errors import ImageError, OutputError
+from restoration.medical import files as scans
 from restoration.pictures import images
 from restoration.pictures.inputs import Input, place
+from restoration.pictures.names import stem_of, suffix_of
 
 LONGEST_NAME = 255
 """Bytes of a file's name, on every file system in common use."""
@@ -44,7 +46,8 @@ def plan(
 
     Args:
         folder: the output is one.
-        form: suffix of files in a folder: "png" or the like, or "same"; None is TIFF of a TIFF, else PNG.
+        form: suffix of files in a folder: "png" or the like, or "same"; None is TIFF of a TIFF, DICOM of DICOM and
+            NIfTI of NIfTI, else PNG.
         name_suffix: what their names have at their end.
 
     Raises:
@@ -53,7 +56,7 @@ def plan(
     if folder:
         targets = _named(inputs, output, form, name_suffix)
     else:
-        if output.suffix.lower() not in images.WRITTEN:
+        if suffix_of(output) not in images.WRITTEN:
             raise OutputError(
                 f"{output}: must end in {', '.join(images.WRITTEN)}, or in / to be a folder of results"
             )
@@ -68,20 +71,20 @@ def is_folder(output: Path, *, batch: bool, typed_so: bool) -> bool:
     """Whether an output is a folder; OutputError where it must be one and is named as a picture."""
     if typed_so or output.is_dir() or not output.suffix:
         return True
-    if batch and output.suffix.lower() in images.SUFFIXES:
+    if batch and suffix_of(output) in images.SUFFIXES:
         raise OutputError(f"{output}: several inputs need a folder, and this is named as a picture")
     return batch
 
 
 def _named(inputs: Sequence[Input], output: Path, form: str | None, name_suffix: str) -> dict[Input, Path]:
     def target(given: Input, stem: str) -> Path:
-        own = given.file.suffix.lower()
+        own = _own(given.file)
         suffix = f".{form}" if form not in (None, "same") else own if own in images.WRITTEN else ".png"
         if form is None:
-            suffix = own if own in (".tif", ".tiff") else ".png"
+            suffix = own if own in (".tif", ".tiff", *scans.SUFFIXES) else ".png"
         return output / given.below / f"{stem}{name_suffix}{suffix}"
 
-    plain = {given: target(given, given.file.stem) for given in inputs}
+    plain = {given: target(given, stem_of(given.file)) for given in inputs}
     shared = Counter(_folded(path) for path in plain.values())
     taken = {_folded(path) for path in plain.values() if shared[_folded(path)] == 1}
     read = {_folded(place(given.file)) for given in inputs}
@@ -89,13 +92,19 @@ def _named(inputs: Sequence[Input], output: Path, form: str | None, name_suffix:
     for given, path in plain.items():
         targets[given] = path
         if shared[_folded(path)] > 1 or _folded(place(path)) in read:
-            stem = f"{given.file.stem}-{given.file.suffix[1:]}"
+            stem = f"{stem_of(given.file)}-{suffix_of(given.file)[1:]}"
             free = (target(given, f"{stem}-{i}" if i else stem) for i in count())
             targets[given] = next(
                 path for path in free if _folded(path) not in taken and _folded(place(path)) not in read
             )
             taken.add(_folded(targets[given]))
     return targets
+
+
+def _own(file: Path) -> str:
+    """The suffix that a file's own format has: scanners' DICOM files often have none, or a number."""
+    suffix = suffix_of(file)
+    return ".dcm" if suffix not in images.SUFFIXES and scans.is_scan_file(file) else suffix
 
 
 def _folded(path: Path) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+if TYPE_CHECKING:  # scans load with the first of them
+    from restoration.medical.volume import Volume
 
 
 class Depth(IntEnum):
@@ -47,6 +51,7 @@ class Picture:
             given, and is shown with the colours of what was given.
         header: what else the file said.
         notes: what was changed or left out in reading, a line each, for the user.
+        scan: the one slice of a scan that it is, in the file's own numbers; ``pixels`` are its window.
     """
 
     pixels: Tensor
@@ -55,6 +60,7 @@ class Picture:
     profile: bytes | None = None
     header: Header = field(default_factory=Header)
     notes: tuple[str, ...] = ()
+    scan: Volume | None = None
 
     @property
     def grey(self) -> bool:
@@ -77,11 +83,16 @@ class Picture:
         profile = self.profile if len(image) == len(self.pixels) or is_of_colour(self.profile) else None
         if len(image) == 1 < len(self.pixels):
             profile = None
-        return replace(self, pixels=image, alpha=alpha, profile=profile, notes=())
+        scan = None if self.scan is None else self.scan.like(image.mean(dim=0, keepdim=True)[None])
+        return replace(self, pixels=image, alpha=alpha, profile=profile, notes=(), scan=scan)
 
-    def alone(self, image: Tensor) -> Picture:
-        """A picture of other pixels with this one's depth and nothing else: for maps of it."""
-        return Picture(image, depth=self.depth)
+    def mapped(self, values: Tensor, white: float) -> Picture:
+        """A map (1, H, W) of this picture, as of a standard deviation: shown over ``white``, with its depth only.
+
+        Of a scan it is also in the scan's units, with all that its file said.
+        """
+        scan = None if self.scan is None else self.scan.mapped(values[None])
+        return Picture(values / white, depth=self.depth, scan=scan)
 
     def stripped(self) -> Picture:
         """Without EXIF, XMP and texts; its profile and resolution are kept."""

@@ -28,6 +28,8 @@ _LONG, _ASCII, _BYTE = 4, 2, 1
 
 def losses(picture: Picture, suffix: str, quality: int | None = None) -> tuple[str, ...]:
     """What a file of that suffix cannot keep of a picture, a line each."""
+    if suffix.lower() not in FORMATS:  # of scans, which keep all that theirs said
+        return ()
     form, told = FORMATS[suffix.lower()], []
     bits = "float numbers" if picture.depth is Depth.FLOAT else f"{int(picture.depth)} bits a sample"
     if form in ("JPEG", "WEBP") and picture.depth is not Depth.EIGHT:

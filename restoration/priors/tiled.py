@@ -177,7 +177,7 @@ class Windows:
 
     def __len__(self) -> int:
         """How many questions there are, of at most ``tile_batch`` windows each."""
-        return 1 if self._whole else -(-len(self._places) // self._tiled.tile_batch)
+        return math.ceil(self.count / self._tiled.tile_batch)
 
     def question(self, i: int) -> Question:
         """The i-th question, of the prior's own size."""
@@ -216,10 +216,8 @@ class Windows:
         return self._x0
 
     def _range(self, i: int) -> tuple[int, int]:
-        if self._whole:
-            return 0, len(self._x)
         first = i * self._tiled.tile_batch
-        return first, min(first + self._tiled.tile_batch, len(self._places))
+        return first, min(first + self._tiled.tile_batch, self.count)
 
 
 def _blended(

@@ -318,8 +318,8 @@ class Job:
         return Told(seq, "result", json.dumps({**data, **facts.scores, "href": self._href("result")}))
 
     def _keep(self, name: str, output: Output) -> None:
-        deep = output.picture.depth is Depth.FLOAT
-        content = writing.encode(output.picture, "TIFF" if deep else "PNG", json.dumps(dict(output.record)))
+        deep = output.single.depth is Depth.FLOAT
+        content = writing.encode(output.single, "TIFF" if deep else "PNG", json.dumps(dict(output.record)))
         self.keep_bytes(f"{name}.{'tif' if deep else 'png'}", content)
 
     def keep_bytes(self, file: str, content: bytes) -> None:
@@ -376,7 +376,7 @@ class Job:
                 raise KeyError(name)
             if encoded is None or encoded[0] != live.nfe:
                 output = opened.previewed(live).output
-                encoded = live.nfe, writing.encode(output.picture, "PNG", json.dumps(dict(output.record)))
+                encoded = live.nfe, writing.encode(output.single, "PNG", json.dumps(dict(output.record)))
                 with self._lock:
                     self._encoded = encoded
             return None, encoded[1]
@@ -401,7 +401,8 @@ class Job:
 
     def show_given(self, opened: Opened) -> None:
         """Keep what was given as it is seen, beside what will be restored."""
-        given, degraded = opened.session.given, opened.session.problem.degraded
+        given, problem = opened.session.single
+        degraded = problem.degraded
         self.facts.height, self.facts.width = degraded.shape[1:]
         picture = replace(given.like(degraded), depth=Depth.EIGHT).stripped()
         self.keep_bytes("degraded.png", writing.encode(picture, "PNG", "{}"))

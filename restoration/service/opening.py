@@ -11,8 +11,9 @@ from typing import Any
 from nested import Budget, Fixed, NestedDiffusion, NestedState
 from nested.effort import LEAST, Effort
 from restoration.commands.job import check_work, opened, sampler_of, task_of, with_mask
-from restoration.errors import RestorationError
+from restoration.errors import ImageError, RestorationError
 from restoration.events import Previewed, Restored
+from restoration.medical.volume import Volume
 from restoration.pictures import outputs
 from restoration.priors import DiffusionPrior
 from restoration.recipe import Recipe
@@ -206,6 +207,8 @@ def open_picture(
         if mask is not None:
             recipe, notes = with_mask(asked, recipe, image)
         recipe, picture = opened(recipe, image, strip=options.strip)
+        if isinstance(picture, Volume):
+            raise ImageError(f"{image}: has {len(picture)} slices; extract the one to restore")
         _, height, width = picture.pixels.shape
         factor = 1 if options.simulate or options.fit else recipe.task.kind.factor
         if height * width * factor**2 * options.samples > bounds.pixels:

@@ -80,7 +80,13 @@ def mask_of(
         notes.append(f"resized from {mask.shape[2]}×{mask.shape[1]} to {size[1]}×{size[0]}")
         mask = functional.interpolate(mask[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
     mask = 1 - mask if invert else mask
-    return (_grown(mask, grow) if grow else mask), tuple(notes)
+    return (grown(mask, grow) if grow else mask), tuple(notes)
+
+
+def filled(mask: Tensor) -> Tensor:
+    """(..., 1, H, W), how much of each pixel of a mask (..., C, H, W) is filled: 1 in holes, 0 where known."""
+    white = mask.mean(dim=-3, keepdim=True)
+    return torch.where(white >= 1 - _SAME, 1.0, torch.where(white >= TOUCHED, white, 0.0))
 
 
 def half_of_the_pixels(rows: int, columns: int, seed: int) -> Tensor:
@@ -96,8 +102,8 @@ def width_of_holes(known: Tensor) -> float:
     return 2 * float(distance_transform_edt(~known.numpy()).max())
 
 
-def _grown(mask: Tensor, pixels: int) -> Tensor:
-    """White also within so many pixels of where it is half white."""
+def grown(mask: Tensor, pixels: int) -> Tensor:
+    """A mask (1, H, W) that is white also within so many pixels of where it is half white."""
     from scipy.ndimage import distance_transform_edt  # slow to import
 
     away = distance_transform_edt(mask[0].numpy() < 0.5) if bool((mask >= 0.5).any()) else None

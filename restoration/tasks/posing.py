@@ -154,7 +154,7 @@ def pose(
         notes.append(f"padded {kind.padding}, from {_size(picture)} to {wider}; the result is cropped back")
     notes += note
     if task.sigma_auto:
-        task, told = _estimated(task, picture, mask)
+        task, told = estimated_task(task, picture, mask)
         notes.append(told)
     known = share = None
     if kind.takes_mask:
@@ -201,7 +201,7 @@ def _fitted(
     return replace(task, known=kind), fitted, mask, strokes, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
-def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
+def estimated_task(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
     """The task with sigma as the picture itself tells it, and that in words.
 
     Raises:
