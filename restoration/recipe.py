@@ -103,6 +103,7 @@ class Recipe:
             "chosen": [list(choice) for choice in chosen] or None,
             **record_of(self.sampler),
             "samples": self.effort.samples,
+            **({} if self.effort.interval is None else {"interval": self.effort.interval}),
             **({} if seeds is None else {"seeds": list(seeds)}),
         }
 

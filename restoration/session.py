@@ -21,12 +21,14 @@ from nested import NestedDiffusion, NestedState
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.pictures.colour import grey_in_srgb
-from restoration.pictures.picture import Picture, is_of_colour
+from restoration.pictures.picture import Depth, Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
+from restoration.priors.coverage import Certainty, quantile_names
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
+from restoration.uncertainty import interval, quantiles
 from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
@@ -198,6 +200,9 @@ class Session:
         record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, done.seeds, record)
+        certainty = self._certainty(best)
+        if certainty is not None:
+            outputs = (*outputs[:-2], *_maps(self.given, images, record, certainty), outputs[-1])
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -210,6 +215,19 @@ class Session:
             seeds=done.seeds,
             scores=self._scores(images.mean(dim=0)),
             expected_change=best.expected_change,
+            certainty=certainty,
+        )
+
+    def _certainty(self, best: Preview) -> Certainty | None:
+        """What is known of the interval of the samples that are the result; None where none was asked for."""
+        effort = self.recipe.effort
+        if effort.interval is None or effort.samples == 1:
+            return None
+        calibration = self.recipe.prior.calibration
+        if calibration is None or not best.complete or isinstance(self._restorer.prior, TiledPrior):
+            return Certainty(effort.interval)
+        return calibration.certainty(
+            self.problem.measurement, self.recipe.sampler, effort.steps, best.nfe, effort.samples, effort.interval
         )
 
     def _scores(self, image: Tensor) -> dict[str, float]:
@@ -274,6 +292,25 @@ def _outputs(
     spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
     mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
     return (*samples, Output("std", given.alone(std / white), spread), mean)
+
+
+def _maps(given: Picture, images: Tensor, record: Mapping[str, Any], certainty: Certainty) -> tuple[Output, ...]:
+    """Of samples (S, C, H, W), float numbers in [0, 1] units: spread, quantiles and, if calibrated, interval."""
+    level, found = certainty.level, certainty.found
+    tail = (1 - level) / 2
+    maps = {"std": (images.std(dim=0), "standard deviation of the samples")}
+    for name, quantile in zip(quantile_names(level), quantiles(images, level), strict=True):
+        share = tail if name == quantile_names(level)[0] else 1 - tail
+        maps[name] = (quantile, f"the samples' quantile {share:.4g}, not calibrated")
+    if found is not None:
+        shown = f"end of the calibrated {level:.0%} interval, mean {{}} {found.factor:.4g} · std"
+        low, high = interval(images, found.factor)
+        maps |= {"low": (low, f"lower {shown.format('−')}"), "high": (high, f"upper {shown.format('+')}")}
+    told = {**record, "interval_told": certainty.json()}
+    return tuple(
+        Output(name, replace(given.alone(image), depth=Depth.FLOAT), {**told, "shows": shows}, exact=True)
+        for name, (image, shows) in maps.items()
+    )
 
 
 def _calls(prior: Prior, recipe: Recipe) -> int:
