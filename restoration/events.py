@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # torch and its second wait for whoever makes events
     from restoration.medical.volume import Volume
     from restoration.pictures.picture import Picture
     from restoration.planned import Plan
+    from restoration.priors.coverage import Certainty
     from restoration.restorer import Preview
 
 
@@ -29,11 +30,13 @@ class Output:
         suffix: what its name ends with: "" for the result, "sample-1" or "std" beside it, "010" for a preview.
         picture: what is to be written, with all that the input had.
         record: how it was made; JSON.
+        exact: it is a map of float numbers, which a format of whole ones would round.
     """
 
     suffix: str
     picture: Picture | Volume
     record: Mapping[str, Any]
+    exact: bool = False
 
     @property
     def single(self) -> Picture:
@@ -144,15 +147,19 @@ class Restored(_Reached):
         scores: PSNR and SSIM, where the clean picture is known, and what the task can tell of a picture by itself.
         expected_change: RMSE by which the run's end is expected to differ, where that was measured.
         path: where the result was written, if it was.
+        certainty: what is known of the samples' interval, where one was asked for.
     """
 
     outputs: tuple[Output, ...]
     stopped_by: str
     seeds: tuple[int, ...]
+    certainty: Certainty | None = None
 
     def json(self) -> str:
         """One line, without its end."""
-        more = {"stopped_by": self.stopped_by, "seeds": list(self.seeds)}
+        more: dict[str, Any] = {"stopped_by": self.stopped_by, "seeds": list(self.seeds)}
+        if self.certainty is not None:
+            more["interval"] = self.certainty.json()
         return json.dumps({"event": "result", **self._facts(), **more})
 
 

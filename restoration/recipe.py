@@ -110,6 +110,7 @@ class Recipe:
             **record_of(self.sampler),
             "samples": self.effort.samples,
             "scan": self.scan.record(),
+            **({} if self.effort.interval is None else {"interval": self.effort.interval}),
             **({} if seeds is None else {"seeds": list(seeds)}),
         }
 

@@ -25,14 +25,16 @@ from restoration.events import Advanced, Event, Noted, Output, Previewed, Restor
 from restoration.medical.volume import Volume
 from restoration.medical.warning import WARNING
 from restoration.pictures.colour import grey_in_srgb
-from restoration.pictures.picture import Picture, is_of_colour
+from restoration.pictures.picture import Depth, Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
+from restoration.priors.coverage import Certainty, quantile_names
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
 from restoration.tasks.masks import filled
 from restoration.tasks.slices import SliceProblem, check_scan_task, pose_slices
+from restoration.uncertainty import interval, quantiles
 from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
@@ -226,6 +228,9 @@ class Session:
         record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
+        certainty = self._certainty(best)
+        if certainty is not None:
+            outputs = (*outputs[:-2], *_maps(self.given, images, record, certainty), outputs[-1])
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -238,6 +243,19 @@ class Session:
             seeds=tuple(dict.fromkeys(done.seeds)),
             scores=self._scores(images.mean(dim=0)),
             expected_change=best.expected_change,
+            certainty=certainty,
+        )
+
+    def _certainty(self, best: Preview) -> Certainty | None:
+        """What is known of the interval of the samples that are the result; None where none was asked for."""
+        effort = self.recipe.effort
+        if effort.interval is None or effort.samples == 1:
+            return None
+        calibration = self.recipe.prior.calibration
+        if calibration is None or not best.complete or isinstance(self._restorer.prior, TiledPrior):
+            return Certainty(effort.interval)
+        return calibration.certainty(
+            self.problem.measurement, self.recipe.sampler, effort.steps, best.nfe, effort.samples, effort.interval
         )
 
     def _scores(self, image: Tensor) -> dict[str, float]:
@@ -368,6 +386,38 @@ def _outputs(
     spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
     mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
     return (*samples, Output("std", given.mapped(std, white), spread), mean)
+
+
+def _maps(
+    given: Picture | Volume, images: Tensor, record: Mapping[str, Any], certainty: Certainty
+) -> tuple[Output, ...]:
+    """Of samples (S, C, H, W) or (S, D, 1, H, W): spread, quantiles and, if calibrated, interval.
+
+    Of a picture they are float numbers in [0, 1] units, of a scan they are in the scan's own units and format.
+    """
+    scan = given if isinstance(given, Volume) else given.scan
+    level, found = certainty.level, certainty.found
+    tail = (1 - level) / 2
+    maps = {"std": (images.std(dim=0), "standard deviation of the samples")}
+    for name, quantile in zip(quantile_names(level), quantiles(images, level), strict=True):
+        share = tail if name == quantile_names(level)[0] else 1 - tail
+        maps[name] = (quantile, f"the samples' quantile {share:.4g}, not calibrated")
+    if found is not None:
+        shown = f"end of the calibrated {level:.0%} interval, mean {{}} {found.factor:.4g} · std"
+        low, high = interval(images, found.factor)
+        maps |= {"low": (low, f"lower {shown.format('−')}"), "high": (high, f"upper {shown.format('+')}")}
+    told = {**record, "interval_told": certainty.json()}
+    if scan is not None:
+        spread = maps.pop("std")
+        return (
+            Output("std", given.mapped(spread[0].mean(dim=-3, keepdim=True), 1.0), {**told, "shows": spread[1]}),
+            *(Output(name, given.like(image), {**told, "shows": shows}) for name, (image, shows) in maps.items()),
+        )
+    assert isinstance(given, Picture)
+    return tuple(
+        Output(name, replace(given.mapped(image, 1.0), depth=Depth.FLOAT), {**told, "shows": shows}, exact=True)
+        for name, (image, shows) in maps.items()
+    )
 
 
 def _calls(prior: Prior, recipe: Recipe, slices: int) -> int:

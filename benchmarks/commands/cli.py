@@ -35,7 +35,7 @@ from benchmarks.commands.cli_options import (
 from benchmarks.commands.generate_cli import generate
 from benchmarks.engine.command_line import typed
 from restoration.commands import console
-from restoration.commands.interrupt import INTERRUPTED
+from restoration.commands.interrupt import INTERRUPTED, Interrupt
 from restoration.commands.settings import SamplerSettings
 from restoration.tasks import TASKS
 
@@ -191,6 +191,71 @@ def consistency(
     if calibrate is not None:
         command.calibrate(finished, summaries, options.posterior, calibrate)
     tell(output / "consistency.md", command.tables(finished, summaries))
+    return 0
+
+
+@app.command()
+def coverage(
+    data: Data,
+    output: Output,
+    prior: Prior = "brain-mri-128",
+    tasks: Annotated[
+        str,
+        typer.Option(metavar="TASK[:SIGMA],…", help="Simulated, each with its noise, as denoise:0.1,sr4,mri4."),
+    ] = "denoise:0.1,sr4,inpaint,mri4",
+    samples: Annotated[int, typer.Option(help="Restorations drawn of every picture.")] = 8,
+    outer: Annotated[int, typer.Option(help="Outer steps; it is looked at after each.")] = 3,
+    inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
+    level: Annotated[float, typer.Option(help="Percent of the uncertain pixels that intervals are to hold.")] = 90,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Percent of calibrations that are to keep it, e.g. 90.  [default: in expectation]"),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it where restore --interval reads it: PRIOR/calibration.json."),
+    ] = None,
+    sampler: Sampler = None,
+    aim: Aim = "natural",
+    grid: Grid = None,
+    eta: Eta = None,
+    eta_b: EtaB = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
+) -> int:
+    """Calibrate intervals of samples on one half of held-out pictures, and count on the other what they hold."""
+    if outer < 1 or inner < 1:
+        raise ValueError(f"--outer and --inner must be at least 1: got {outer} and {inner}")
+    from benchmarks.commands import coverage as command
+    from benchmarks.engine.case import cases
+    from restoration.commands.job import sampler_of
+    from restoration.pictures.sources import find
+    from restoration.priors import load_prior
+
+    share = None if confidence is None else confidence / 100
+    plan = command.Plan(samples, (inner,) * outer, level / 100, share)
+    ddrm = eta is not None or eta_b is not None or sampler == "ddrm"
+    settings = sampler_of(SamplerSettings(sampler, None if ddrm else aim, grid, eta, eta_b))
+    asked = [command.simulated(case) for case in cases(tasks.split(","), 0.0).values()]
+    sources = find(tuple(data))[:limit]
+    network = load_prior(prior, device, precision)
+    book = command.Book(output / command.FILE, command.told_of(network, settings, plan, True), overwrite=overwrite)
+    interrupt = Interrupt()
+
+    def watch(task: str, name: str) -> bool:
+        typer.echo(f"{task}: {name}, {len(book.losses[task])} of {len(sources)}", err=True)
+        return interrupt.asked
+
+    with interrupt.heard():
+        complete = command.measure(network, settings, asked, sources, plan, book, watch)
+    if not complete:
+        return INTERRUPTED
+    found = command.coverages(book, asked, settings, plan, [source.name for source in sources])
+    if calibrate is not None:
+        command.calibrate(found, network.fingerprint(), calibrate)
+    tell(output / "coverage.md", command.tables(found, plan))
     return 0
 
 

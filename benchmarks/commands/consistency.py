@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engine import calibrating
 from benchmarks.engine.case import cases_of
 from benchmarks.engine.markdown import conditions, markdown
 from benchmarks.engine.paper import chosen
 from benchmarks.engine.setup import Finished, Options, measure_all
 from benchmarks.engine.summary import Mean, TaskSummary, summarise
 from benchmarks.engine.trials import Trial, nested_trial
-from nested.files import atomic_write
-from restoration.priors.formats.reading import read_json
 from solvers import Spectral, record_of
 
 TOTAL = 30
@@ -82,12 +80,12 @@ def calibrate(finished: Finished, summaries: list[TaskSummary], posterior: Spect
         "data": config["data"],
         "tasks": {summary.task: _points(summary) for summary in summaries},
     }
-    before = read_json(file) if file.is_file() else {}
-    same = before.get("prior fingerprint") == config["prior fingerprint"]
-    others = [some for some in before.get("samplers", []) if same and some["sampler"] != measured["sampler"]]
-    told = {"prior fingerprint": config["prior fingerprint"], "samplers": [*others, measured]}
-    text = json.dumps(told, indent=1) + "\n"
-    atomic_write(file, lambda stream: stream.write(text.encode()))
+
+    def changed(before: dict[str, Any]) -> dict[str, Any]:
+        others = [some for some in before.get("samplers", []) if some["sampler"] != measured["sampler"]]
+        return {"samplers": [*others, measured]}
+
+    calibrating.put(file, config["prior fingerprint"], changed)
 
 
 def _points(summary: TaskSummary) -> dict[str, Any]:

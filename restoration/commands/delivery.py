@@ -21,12 +21,16 @@ from restoration.pictures import images, outputs
 from restoration.pictures.names import beside, stem_of, suffix_of
 from restoration.pictures.outputs import Standing
 from restoration.pictures.picture import Picture
+from restoration.priors.coverage import quantile_names
 
 STATE_EVERY_S = 0.5
 """Least seconds between two writes of a state within an inner run."""
 
 STATE_SHARE = 10
 """And at least so many times what a write takes, so that a large state costs a tenth of the time at most."""
+
+EXACT = (".tif", ".tiff")
+"""Suffixes of formats that hold float numbers, the first where a result's own does not."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Delivery:
         paths = [self.target]
         if effort.samples > 1:
             paths += [self._beside(f"sample-{i}") for i in range(1, effort.samples + 1)]
-            paths.append(self._beside("std"))
+            level = effort.interval
+            maps = ("std",) if level is None else ("std", *quantile_names(level), "low", "high")
+            paths += [self._beside(name, exact=level is not None) for name in maps]
         if self.previews is not None:
             paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in accumulate(effort.steps)]
         return paths
@@ -95,7 +101,8 @@ class Delivery:
             return replace(event, path=str(path))
         if isinstance(event, Restored):
             for output in event.outputs:
-                self._save(self._beside(output.suffix) if output.suffix else self.target, output)
+                path = self._beside(output.suffix, exact=output.exact) if output.suffix else self.target
+                self._save(path, output)
             return replace(event, path=str(self.target))
         return event
 
@@ -105,8 +112,9 @@ class Delivery:
             for i, picture in enumerate(pictures, start=1):
                 self._save(self._preview(self.previews, f"{nfe:03d}-{i}"), Output("", given.like(picture), record))
 
-    def _beside(self, suffix: str) -> Path:
-        return beside(self.target, suffix)
+    def _beside(self, suffix: str, *, exact: bool = False) -> Path:
+        path = beside(self.target, suffix)
+        return path.with_suffix(EXACT[0]) if exact and suffix_of(path) not in EXACT else path
 
     def _preview(self, folder: Path, suffix: str) -> Path:
         return folder / f"{self.stem or stem_of(self.file)}-{suffix}{suffix_of(self.target)}"

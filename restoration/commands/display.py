@@ -174,6 +174,7 @@ def _in_words(event: Previewed | Restored | Skipped | Noted | LeftOut) -> str:
     told += "" if event.path is None else f" → {event.path}"
     if isinstance(event, Previewed):
         return f"{name}: preview at {spent}, {event.elapsed:.1f} s{told}"
+    told += "" if event.certainty is None else f"; {event.certainty.words()}"
     if event.stopped_by == "finished":
         return f"{name}: {spent}, {event.elapsed:.1f} s, seed {event.seeds[0]}{told}"
     why = event.stopped_by.replace("_", " ")

@@ -378,6 +378,10 @@ def check_work(asked: TaskSettings, effort: EffortSettings, task: Task) -> None:
     mask = asked.mask
     if not 1 <= effort.samples <= MOST_SAMPLES:
         raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
+    if effort.interval is not None and not 0 < effort.interval < 1:
+        raise ValueError(f"--interval must be a percentage between 0 and 100: got {100 * effort.interval:g}")
+    if effort.interval is not None and effort.samples == 1:
+        raise ValueError("--interval needs --samples, of which it is made: 8, for instance")
     check_limits(effort.deadline, effort.max_nfe)
     last = SEED_LIMIT - effort.samples
     if effort.seed is not None and not 0 <= effort.seed <= last:
@@ -407,4 +411,8 @@ def task_of(asked: TaskSettings) -> Task:
         kernel=asked.kernel,
         quality=asked.quality,
         pattern=asked.pattern,
+        acceleration=asked.acceleration,
+        center_fraction=asked.center_fraction,
+        mask_kind=asked.mask_kind,
+        slice=asked.slice,
     )

@@ -92,6 +92,24 @@ def restore(
         str | None,
         typer.Option(help=f"{takers('pattern')}: of the first 2 × 2 pixels: RGGB, BGGR, GRBG, GBRG; or dng."),
     ] = None,
+    acceleration: Annotated[
+        float | None,
+        typer.Option(help=f"{takers('acceleration')}: one in so many k-space values is measured.  [default: 4]"),
+    ] = None,
+    center_fraction: Annotated[
+        float | None,
+        typer.Option(help="mri: share of the lines in the middle, all measured.  [default: 0.32/acceleration]"),
+    ] = None,
+    mask_kind: Annotated[
+        str | None,
+        typer.Option(
+            help="mri: equispaced or random lines, poisson (disks), or a picture whose white is measured.  "
+            "[default: equispaced]"
+        ),
+    ] = None,
+    slice: Annotated[
+        int | None, typer.Option(help="mri: of a file of several, from 0.  [default: the middle one]")
+    ] = None,
     simulate: Annotated[
         bool,
         typer.Option(
@@ -197,6 +215,14 @@ def restore(
     samples: Annotated[
         int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
     ] = 1,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="With --samples: maps of std, quantiles and the calibrated interval that holds so many of the "
+            "pixels, as float TIFF; 90, for instance (docs/medical-uncertainty.md).",
+        ),
+    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Read folders in folders; results stand in the same tree.")
     ] = False,
@@ -286,6 +312,10 @@ def restore(
             kernel=kernel,
             quality=quality,
             pattern=pattern,
+            acceleration=acceleration,
+            center_fraction=center_fraction,
+            mask_kind=mask_kind,
+            slice=slice,
             invert_mask=invert_mask,
             grow_mask=grow,
             resize_mask=resize_mask,
@@ -323,6 +353,7 @@ def restore(
             until=until,
             deadline=deadline,
             max_nfe=max_nfe,
+            interval=None if interval is None else interval / 100,
         ),
         batch=None if batch == AUTO else _whole("--batch", batch),
     )

@@ -30,6 +30,7 @@ class TaskSettings:
         kernel: of a blur.
         quality: of a simulated JPEG file.
         pattern: of a mosaic.
+        acceleration, center_fraction, mask_kind, slice: of MRI, as ``restoration.tasks.Task`` has them.
     """
 
     name: str
@@ -41,6 +42,10 @@ class TaskSettings:
     kernel: str | None = None
     quality: int | None = None
     pattern: str | None = None
+    acceleration: float | None = None
+    center_fraction: float | None = None
+    mask_kind: str | None = None
+    slice: int | None = None
     invert_mask: bool = False
     grow_mask: int = 0
     resize_mask: bool = False
@@ -125,6 +130,7 @@ class EffortSettings:
         deadline: seconds a picture may take.
         max_nfe: network evaluations a picture may take.
         until: expected change, RMSE in [0, 1] units, below which a preview is the result.
+        interval: share of the pixels, between 0 and 1, that the samples' interval is to hold; None makes no maps.
     """
 
     allocation: tuple[int, ...] = (10, 10, 10)
@@ -134,6 +140,7 @@ class EffortSettings:
     deadline: float | None = None
     max_nfe: int | None = None
     until: float | None = None
+    interval: float | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -14,6 +14,8 @@ import numpy as np
 from degradations import Measurement
 from nested.reading import conform
 from restoration.errors import PriorError
+from restoration.priors.coverage import KEY as COVERAGE
+from restoration.priors.coverage import Certainty, Coverage
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
 from solvers import DDRM, Spectral, record_of
@@ -47,9 +49,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is expected of previews with one prior, by the sampler's settings and the task."""
+    """What was measured of one prior.
+
+    Args:
+        samplers: what is expected of previews, by the sampler's settings and the task.
+        coverages: what intervals of samples hold.
+    """
 
     samplers: Mapping[str, Mapping[str, Change]]
+    coverages: tuple[Coverage, ...] = ()
 
     @classmethod
     def load(cls, folder: Path, weights: str = "") -> Calibration | None:
@@ -64,11 +72,13 @@ class Calibration:
         try:
             told = read_json(path)
             ddrm = {"sampler": record_of(DDRM.Settings())}  # files that name no sampler were measured with it
-            given = told.get("samplers", [{**told, **ddrm}])
+            given = told.get("samplers", [{**told, **ddrm}] if "tasks" in told or COVERAGE not in told else [])
             parts = conform(given, list[dict[str, Any]], "samplers")
             measured = {key_of(part["sampler"]): _changes(part["tasks"]) for part in parts}
+            listed = conform(told.get(COVERAGE, []), list[dict[str, Any]], COVERAGE)
+            coverages = tuple(Coverage.read(part) for part in listed)
             ours = not weights or told["prior fingerprint"].split()[0] == weights
-            return cls(measured) if ours else None
+            return cls(measured, coverages) if ours else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
 
@@ -76,18 +86,37 @@ class Calibration:
         """Of restoring that measurement ([0, 1] units); None where nothing like it was measured."""
         tasks = self.samplers.get(key_of(record_of(sampler)), {})
         found = tasks.get(calibration_key(measurement) or "")
-        sigma = float(
-            measurement.sigma if isinstance(measurement.sigma, (int, float)) else measurement.sigma.max()
-        )
         if found is None:
             return None
+        sigma = _sigma(measurement)
         like = found.sigma / 2 <= sigma <= found.sigma * 2 if found.sigma else sigma <= QUIET
         return found if like else None
+
+    def certainty(
+        self,
+        measurement: Measurement,
+        sampler: Spectral.Settings,
+        allocation: Sequence[int],
+        nfe: int,
+        samples: int,
+        level: float,
+    ) -> Certainty:
+        """Of the interval of samples of that measurement ([0, 1] units), after so many evaluations."""
+        task = calibration_key(measurement)
+        if task is None:
+            return Certainty(level)
+        told = (key_of(record_of(sampler)), task, _sigma(measurement), allocation, nfe, samples, level)
+        return Certainty(level, next((one for one in self.coverages if one.holds(*told)), None))
 
 
 def key_of(record: Mapping[str, Any]) -> str:
     """One text for a sampler and its settings, as :func:`solvers.record_of` records them."""
     return json.dumps(dict(record), sort_keys=True)
+
+
+def _sigma(measurement: Measurement) -> float:
+    sigma = measurement.sigma
+    return float(sigma if isinstance(sigma, (int, float)) else sigma.max())
 
 
 def _changes(tasks: Mapping[str, Any]) -> dict[str, Change]:
