@@ -1,5 +1,5 @@
 # make demo   set up, then restore a face on four tasks and draw a contact sheet
-# make gallery   set up, then make the pictures of docs/gallery.md by its own commands (minutes)
+# make gallery   set up, then make the pictures of docs/tasks/ by the commands there (minutes)
 # make test   set up, then lint, types and tests: what CI runs
 PYTHON ?= python3
 BIN := .venv/bin
