@@ -1,11 +1,15 @@
 # make demo   set up, then restore a face on four tasks and draw a contact sheet
-# make gallery   set up, then make the pictures of docs/gallery.md by its own commands (minutes)
-# make test   set up, then lint, types and tests: what CI runs
+# make gallery   set up, then make the pictures of docs/tasks/ by the commands there (minutes)
+# make test   set up, then lint, types and tests
+# make docs   set up, then build the site from docs/ into site/; a broken link or a foreign host is an error
+# make release   set up, then build dist/ and try the wheel outside of this folder
+# make coverage   make test's tests, with the share of lines that they reach, of the packages below benchmarks
+# CI runs docs, release and test
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := degradations solvers nested restoration benchmarks examples tests
 
-.PHONY: setup demo gallery test check clean
+.PHONY: setup demo gallery docs release test coverage check clean
 
 setup: .venv/.ready
 
@@ -30,5 +34,17 @@ check: setup
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+release: setup
+	rm -rf dist build
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tests/support/release.py dist
+
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term:skip-covered
+
 clean:
-	rm -rf .venv *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage build dist site

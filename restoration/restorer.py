@@ -18,6 +18,7 @@ from degradations.arguments import number, whole
 from nested import NestedDiffusion, NestedState, supersedes, uniform
 from restoration.check_units import refuse_other_units
 from restoration.evaluate import StoppedError, evaluate
+from restoration.notebook import png_of
 from solvers import FIRE, NoiseSource, Prior, Spectral, settings_of
 from solvers.units import from_model
 
@@ -64,6 +65,10 @@ class Preview:
     state: NestedState
     expected_change: float | None = None
 
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        """What a notebook shows: its images side by side."""
+        return png_of(self.image)
+
 
 @dataclass(frozen=True, eq=False)
 class Restoration:
@@ -85,6 +90,10 @@ class Restoration:
     seeds: tuple[int, ...]
     stopped_by: StoppedBy
     preview: Preview
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]] | None:
+        """What a notebook shows: its images side by side."""
+        return png_of(self.image)
 
 
 class Restorer:

@@ -1,4 +1,4 @@
-"""The pictures of docs/gallery.md: damaged as people's are, and restored by the page's own commands.
+"""The pictures of docs/tasks/: damaged as people's are, and restored by the pages' own commands.
 
 Run: ``make gallery``, or ``python -m benchmarks.studies.gallery``. The photographs ship with scikit-image and are
 free to use; what is done to them is done by Pillow and in 8 bits, as cameras, scanners and web sites do.
@@ -28,7 +28,7 @@ from degradations.kernels import disk, gaussian, motion
 from restoration.pictures import images
 from restoration.pictures.scores import scores_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "gallery.md"
+PAGES = Path(__file__).parents[2] / "docs" / "tasks"
 AROUND = 16  # pixels of the scene beyond the frame, which a blur takes in
 PHOTOGRAPHS = {
     # name: halved first, rows and columns of the middle, of the photograph
@@ -97,7 +97,7 @@ def pasted(picture: Image.Image, mask: Image.Image, grey: int) -> Image.Image:
 
 
 def write_inputs(folder: Path, side: int) -> dict[str, Tensor]:
-    """Write what the page's commands restore; the clean pictures (C, H, W) by the names of the results."""
+    """Write what the pages' commands restore; the clean pictures (C, H, W) by the names of the results."""
     (folder / "jpeg").mkdir(parents=True, exist_ok=True)
     clean = {name: photograph(name, side) for name in PHOTOGRAPHS}
     for name, picture in clean.items():
@@ -127,27 +127,32 @@ def write_inputs(folder: Path, side: int) -> dict[str, Tensor]:
     return {f"{name}.png": tensor(picture) for name, picture in originals.items()}
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The ``restore`` commands of a page, in words."""
-    blocks = re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("restore ")]
+def commands(pages: Path) -> list[list[str]]:
+    """The ``restore`` commands of a folder of pages that are about pictures in gallery/, in words, each once."""
+    found: dict[str, None] = {}
+    for page in sorted(pages.glob("*.md")):
+        blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+        found |= dict.fromkeys(line for line in lines if line.startswith("restore gallery/"))
+    return [shlex.split(line, comments=True) for line in found]
 
 
 def main(
-    page: Annotated[Path, typer.Option(help="Whose commands are run; pictures go to gallery/ beside it.")] = PAGE,
+    pages: Annotated[
+        Path, typer.Option(help="Folder of pages whose commands are run; pictures go to gallery/ beside it.")
+    ] = PAGES,
     side: Annotated[int, typer.Option(help="Of the pictures, in pixels.")] = 160,
 ) -> None:
-    """Damage the photographs, run the page's commands, and tell how near to the originals the results are."""
+    """Damage the photographs, run the pages' commands, and tell how near to the originals the results are."""
     start = time.perf_counter()
-    originals = write_inputs(page.parent / "gallery", side)
+    originals = write_inputs(pages.parent / "gallery", side)
     script = "from restoration.commands.restore import script; script()"
-    for _, *arguments in commands(page):
+    for _, *arguments in commands(pages):
         tell(shlex.join(["restore", *arguments]))
-        subprocess.run([sys.executable, "-c", script, *arguments, "--overwrite"], cwd=page.parent, check=True)
+        subprocess.run([sys.executable, "-c", script, *arguments, "--overwrite"], cwd=pages.parent, check=True)
     rows = []
     for name, original in originals.items():
-        scores = scores_of(original, images.load(page.parent / "gallery" / name))
+        scores = scores_of(original, images.load(pages.parent / "gallery" / name))
         rows.append([name, f"{scores['psnr']:.2f}", f"{scores['ssim']:.3f}"])
     tell(*markdown(["result", "PSNR ↑ dB", "SSIM ↑"], rows), f"{time.perf_counter() - start:.0f} s")
 
