@@ -198,7 +198,9 @@ def _fitted(
     if strokes is not None:
         strokes = strokes.moved(fit_to(strokes.rgba, height, width, shrink=task.simulate))
     how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-    return replace(task, known=kind), fitted, mask, strokes, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
+    if kind is not task.kind:  # it tells by itself what it did
+        return replace(task, known=kind), fitted, mask, strokes, []
+    return task, fitted, mask, strokes, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
 def estimated_task(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:
