@@ -25,7 +25,7 @@ from benchmarks.engine.chunk import Bench, Chunk, PairMetric
 from benchmarks.engine.methods import Method
 from benchmarks.engine.results import Results
 from benchmarks.engine.trials import Trial
-from benchmarks.engine.workers import count_of, on_ray, require_ray
+from benchmarks.engine.workers import on_ray
 from benchmarks.metrics.availability import available
 from benchmarks.metrics.clip import DEFAULT as CLIP
 from benchmarks.metrics.clip import ClipScore
@@ -37,6 +37,7 @@ from benchmarks.metrics.lpips import LPIPS
 from benchmarks.metrics.mse import mse
 from benchmarks.metrics.prior_features import PriorFeatures
 from benchmarks.metrics.statistics import Statistics
+from restoration.cluster import count_of, require_ray
 from restoration.commands.interrupt import Interrupt
 from restoration.errors import OutputError
 from restoration.pictures.sources import Source, find

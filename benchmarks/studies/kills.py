@@ -40,12 +40,12 @@ PRELOADED = ["benchmarks.commands.table2", "benchmarks.commands.cli", "restorati
 SIZE = 16
 
 
-def write_tiny_prior(folder: Path) -> None:
-    """A U-Net of 16×16 pictures with random weights, as a folder that ``--prior`` takes."""
+def write_tiny_prior(folder: Path, size: int = SIZE) -> None:
+    """A U-Net of small square pictures with random weights, as a folder that ``--prior`` takes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = UNet2DModel(
-            sample_size=SIZE,
+            sample_size=size,
             block_out_channels=(32, 32),
             layers_per_block=1,
             down_block_types=("DownBlock2D", "DownBlock2D"),

@@ -17,8 +17,9 @@ from benchmarks.engine import setup
 from benchmarks.engine.campaign import Job
 from benchmarks.engine.chunk import Chunk
 from benchmarks.engine.results import Results
-from benchmarks.engine.workers import TRIES, RayMeasurer, WorkerError, count_of
+from benchmarks.engine.workers import RayMeasurer
 from benchmarks.studies.kills import same, totals, write_pictures, write_tiny_prior
+from restoration.cluster import TRIES, WorkerError, count_of
 from restoration.errors import PriorError
 from restoration.pictures.sources import Source
 from restoration.tasks import Task
@@ -195,6 +196,6 @@ def test_the_option_is_ray_with_a_number_or_without() -> None:
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.engine.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("restoration.cluster.find_spec", lambda name: None)
     with pytest.raises(WorkerError, match=r"pip install 'nested-restoration\[ray\]'"):
         RayMeasurer(lambda: (None, {}), {}, "cpu")  # type: ignore[arg-type, return-value]
