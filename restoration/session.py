@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from nested import NestedDiffusion, NestedState
+from nested.record import Choice
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.pictures.colour import grey_in_srgb
@@ -216,6 +217,13 @@ class Session:
             scores=self._scores(images.mean(dim=0)),
             expected_change=best.expected_change,
         )
+
+    def chosen_record(self, state: NestedState, candidates: int) -> dict[str, Any]:
+        """What the result of choices records: what identifies it, the first candidate's seed and its own."""
+        choices = [act for act in state.record if isinstance(act, Choice)]
+        numbers = [tuple(one + 1 for one in act.kept) for act in choices]
+        identity = self.recipe.identity(str(self.record["input_sha256"]), state, candidates, numbers)
+        return {**identity, "seeds": [choices[0].candidates[0]], "seed_of_result": state.seeds[0]}
 
     def _scores(self, image: Tensor) -> dict[str, float]:
         facts, original = self.problem.task.kind.facts(image), self.problem.original
