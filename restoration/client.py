@@ -86,11 +86,17 @@ class Client:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 
-    def submit(self, picture: Path | str | bytes, mask: Path | str | bytes | None = None, **options: Any) -> Job:
+    def submit(
+        self,
+        picture: Path | str | bytes,
+        mask: Path | str | bytes | None = None,
+        strokes: Path | str | bytes | None = None,
+        **options: Any,
+    ) -> Job:
         """Ask for a restoration.
 
         Args:
-            picture, mask: a file, or its bytes.
+            picture, mask, strokes: a file, or its bytes.
             options: as the command's, with _ for -: ``task="sr4", sigma=0.05, deadline=2.0``.
 
         Raises:
@@ -100,6 +106,8 @@ class Client:
         files = {"image": _file(picture)}
         if mask is not None:
             files["mask"] = _file(mask)
+        if strokes is not None:
+            files["strokes"] = _file(strokes)
         answer = self.ask("POST", "/v1/restorations", files=files, data={"options": json.dumps(options)})
         return Job(self, answer.json()["id"])
 
@@ -153,7 +161,7 @@ class Job:
     id: str
 
     def previews(self, *, every: bool = False) -> Iterator[Preview]:
-        """What it comes to, as it comes, until its result, which is the last.
+        """What it comes to, as it comes, until its result, which is the last, or until it waits for a choice.
 
         A connection that breaks is resumed, also where the server is starting again (503), after a pause.
 
@@ -178,7 +186,7 @@ class Job:
                         if kind == "result" or (kind == "preview" and (every or data["complete"])):
                             yield _preview(data)
                         last = seq or last
-                        if kind == "result":
+                        if kind in ("result", "candidates"):
                             return
             except httpx.TransportError as error:
                 why = ServiceError(f"{self.client.http.base_url}: {error}", 0)
@@ -193,9 +201,31 @@ class Job:
             time.sleep(min(pause, LONGEST_PAUSE_S))
 
     def result(self) -> Preview:
-        """Wait for its result."""
+        """Wait for its result; one that waits for a choice has none yet."""
         *_, last = self.previews()
         return last
+
+    def candidates(self) -> list[str]:
+        """Wait for the next candidates: the names of their pictures, for :meth:`image`; none once it has ended."""
+        for _ in self.previews():
+            pass
+        found: list[str] = self.known()["candidates"]
+        return found
+
+    def choose(self, *keep: int) -> None:
+        """Keep candidates, by their numbers from 1, and go on from them; the last preview's one is the result."""
+        self.client.ask("POST", self._path("/choose"), json={"keep": list(keep)})
+
+    def edit(self, picture: Path | str | bytes, candidate: int = 1, *, trust: bool = False) -> None:
+        """Go on from a changed preview, of a candidate, or of a run that has ended.
+
+        Args:
+            picture: a file, or its bytes.
+            candidate: which it was made of, from 1.
+            trust: keep what contradicts the measurement in it, too.
+        """
+        told = {"candidate": str(candidate), "trust_edit": str(trust).lower()}
+        self.client.ask("POST", self._path("/edit"), files={"image": _file(picture)}, data=told)
 
     def image(self, show: str = "best", format: Format = "png") -> bytes:
         """A picture file: the best so far, or a preview's by its name, also while it runs."""

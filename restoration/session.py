@@ -20,6 +20,7 @@ from torch import Tensor
 
 from degradations import Measurement
 from nested import NestedDiffusion, NestedState
+from nested.record import Choice
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.medical.volume import Volume
@@ -257,6 +258,13 @@ class Session:
         return calibration.certainty(
             self.problem.measurement, self.recipe.sampler, effort.steps, best.nfe, effort.samples, effort.interval
         )
+
+    def chosen_record(self, state: NestedState, candidates: int) -> dict[str, Any]:
+        """What the result of choices records: what identifies it, the first candidate's seed and its own."""
+        choices = [act for act in state.record if isinstance(act, Choice)]
+        numbers = [tuple(one + 1 for one in act.kept) for act in choices]
+        identity = self.recipe.identity(str(self.record["input_sha256"]), state, candidates, numbers)
+        return {**identity, "seeds": [choices[0].candidates[0]], "seed_of_result": state.seeds[0]}
 
     def _scores(self, image: Tensor) -> dict[str, float]:
         """Of a picture, or the slices' mean of each."""

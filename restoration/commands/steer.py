@@ -175,18 +175,11 @@ class Steering:
         session, run = self.session, node.run
         image = node.candidates
         preview = Preview(image, run.spent, run.total_nfe, run.outer_step, True, 0.0, run, None)
-        told = self.told(node)
+        told = session.chosen_record(run, self.candidates)
         took = time.perf_counter() - self.begun
         seeds = (session.seeds[0],)
         done = Restoration(image, run.spent, run.total_nfe, took, seeds, StoppedBy.FINISHED, preview)
         return session.restored(done, told)
-
-    def told(self, node: Steered) -> dict[str, object]:
-        """What the result records: what identifies it, the first candidate's seed and the result's own."""
-        recipe, sha256 = self.session.recipe, str(self.session.record["input_sha256"])
-        first = next(act.candidates for act in node.run.record if isinstance(act, Choice))
-        identity = recipe.identity(sha256, node.run, self.candidates, chosen_in(node))
-        return {**identity, "seeds": [first[0]], "seed_of_result": node.run.seeds[0]}
 
 
 def _stored_node(session: Session, state: NestedState, name: str) -> Steered:

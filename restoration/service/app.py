@@ -100,6 +100,7 @@ TASKS = [
         name=name,
         help=kind.help,
         takes_mask=kind.takes_mask or "inpaint" in name,
+        takes_strokes=kind.takes_strokes,
         needs_sigma=kind.needs_sigma,
         takes_sigma=kind.takes_sigma,
         options=list(kind.options),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import threading
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import LifoQueue
@@ -42,11 +43,19 @@ class Decoder:
         """Start the first process now, which takes seconds, and not with the first picture."""
         self._all[0].start()
 
-    def check(self, image: Path, mask: Path | None, most_pixels: int, *, coefficients: bool = False) -> None:
+    def check(
+        self,
+        image: Path,
+        mask: Path | None,
+        most_pixels: int,
+        *,
+        strokes: Path | None = None,
+        coefficients: bool = False,
+    ) -> None:
         """Decode a picture and its mask; blocks.
 
         Args:
-            image, mask: files.
+            image, mask, strokes: files.
             most_pixels: that each may have.
             coefficients: read a JPEG's own numbers, too.
 
@@ -55,7 +64,7 @@ class Decoder:
         """
         process = self._free.get()
         try:
-            process.check(image, mask, most_pixels, coefficients)
+            process.check(image, (mask, strokes), most_pixels, coefficients)
         finally:
             self._free.put(process)
 
@@ -76,10 +85,10 @@ class _Process:
         with self._lock:
             self._started()
 
-    def check(self, image: Path, mask: Path | None, most_pixels: int, coefficients: bool) -> None:
+    def check(self, image: Path, others: Sequence[Path | None], most_pixels: int, coefficients: bool) -> None:
         with self._lock:
             asked = {
-                "files": [str(path) for path in (image, mask) if path is not None],
+                "files": [str(path) for path in (image, *others) if path is not None],
                 "most": most_pixels,
                 "coefficients": coefficients,
             }

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 
 from restoration.service.formats import TYPES
 from restoration.service.problems import MEDIA_TYPE
-from restoration.service.schema import Options, Submission
+from restoration.service.schema import Edit, Options, Submission
 
 IMAGES: dict[str, Any] = {
     media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in TYPES.values()
@@ -23,6 +23,7 @@ _FORM = {
     "properties": {
         "image": {**_BINARY, "description": "The picture file."},
         "mask": {**_BINARY, "description": "A picture whose white marks what to fill."},
+        "strokes": {**_BINARY, "description": "A PNG whose opaque pixels say what colour is there."},
         "options": {"type": "string", "description": "Options as a JSON object."},
         **_OPTIONS["properties"],
     },
@@ -49,6 +50,28 @@ SUBMIT: dict[str, Any] = {
 """Of the route that takes a picture: options may stand in the address, the form or the JSON object."""
 
 
+EDIT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {**_BINARY, "description": "The changed preview."},
+                        "candidate": {"type": "integer", "minimum": 1, "maximum": 64, "default": 1},
+                        "trust_edit": {"type": "boolean", "default": False},
+                    },
+                }
+            },
+            "application/json": {"schema": {"$ref": "#/components/schemas/Edit"}},
+        },
+    },
+}
+"""Of the route that takes a changed preview."""
+
+
 def refusals(*codes: int) -> dict[int | str, dict[str, Any]]:
     """Answers that say what is wrong."""
     return {
@@ -73,7 +96,7 @@ def described(app: FastAPI, secured: bool) -> dict[str, Any]:
     told = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
     schemas = told["components"]["schemas"]
     template = "#/components/schemas/{model}"
-    for model in (Problem, Submission):
+    for model in (Problem, Submission, Edit):
         schema = model.model_json_schema(ref_template=template)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema

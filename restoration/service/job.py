@@ -22,7 +22,8 @@ from restoration.commands.delivery import STATE_EVERY_S, STATE_SHARE
 from restoration.events import Output, Previewed, Restored, expected, standing
 from restoration.pictures import writing
 from restoration.pictures.picture import Depth
-from restoration.restorer import Preview
+from restoration.restorer import Preview, StoppedBy
+from restoration.restorer import Restoration as RunRestoration
 from restoration.service.opening import Opened
 from restoration.service.schema import Options, Restoration, Shown, State
 from restoration.service.store import Store, Stored
@@ -31,8 +32,13 @@ from restoration.service.work import Ended, Event, Improved, Lost, Planned
 
 MOST_WAITING = 4
 """Complete previews that wait to be written; the oldest is skipped for a newer one, a result never is."""
-OVER = (State.DONE, State.FAILED)
+OVER = (State.DONE, State.FAILED, State.WAITING)
+"""Nothing is done for it: it has ended, or waits for a choice. It goes when its time is over."""
+LAST = ("result", "candidates", "error")
+"""Events after which nothing comes until it is gone on with."""
 STATE = "run.state"
+ENDS = ("events", "image", "stop", "more", "choose", "edit")
+CHOSEN_AFTER = (StoppedBy.FINISHED, StoppedBy.MAX_NFE)
 _log = logging.getLogger("restoration.service")
 
 
@@ -42,7 +48,7 @@ class Told:
 
     Args:
         seq: its number, counting from 1; None for what is not repeated to who comes later.
-        kind: "queued", "planned", "preview", "result" or "error".
+        kind: "queued", "planned", "preview", "candidates", "result" or "error".
         data: JSON text.
     """
 
@@ -114,7 +120,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
+        """Whether it has ended, or waits for a choice."""
         return self.facts.state in OVER
 
     def deadline_left(self) -> float | None:
@@ -180,8 +186,14 @@ class Job:
             assert self.opened is not None
             ticket = self.ticket
             self.save_state(event.restoration.preview.state if ticket is None else ticket.state)
-            steps = event.restoration.preview.state.allocation
-            self._keep_result(self.opened.restored(event.restoration), list(steps))
+            done = event.restoration
+            steps = done.preview.state.allocation
+            if self.options.candidates is not None and done.preview.complete and done.stopped_by in CHOSEN_AFTER:
+                self._offer(self.opened, done)
+                return
+            if self.options.candidates is not None:  # it was stopped: the first is as good as any
+                done = replace(done, image=done.image[:1], seeds=done.seeds[:1])
+            self._keep_result(self.opened.restored(done), list(steps))
         else:
             self.fail(_said(event.error))
 
@@ -194,6 +206,9 @@ class Job:
             change = {} if self._has_complete else {"expected_change": preview.expected_change}
             self._know(**known, **change)
             self._tell("preview", {**_facts_of(preview), "href": self._href("live")}, passing=True)
+            return
+        if self.options.candidates is not None:  # they are kept when it waits for the choice
+            self._know(**known)
             return
         event = self.opened.previewed(preview)
         name = event.output.suffix
@@ -208,8 +223,51 @@ class Job:
             self.first_preview(time.time() - self.facts.created)
         self._tell("preview", {**_facts_of(preview), "href": shown.href, **shown.scores})
 
+    def _offer(self, opened: Opened, done: RunRestoration) -> None:
+        """Keep every candidate, and wait for a choice."""
+        state, preview = done.preview.state, done.preview
+        told, pictures = [], list(self.facts.pictures)
+        for i, output in enumerate(opened.candidates(state), start=1):
+            name = output.suffix
+            self._keep(name, output)
+            pictures = [kept for kept in pictures if kept.name != name]
+            pictures.append(
+                Shown(name=name, href=self._href(name), nfe=state.spent, elapsed_s=round(done.elapsed, 4))
+            )
+            told.append({"number": i, "name": name, "href": self._href(name), "seed": state.seeds[i - 1]})
+        data = {
+            **standing(preview),
+            "elapsed_s": round(done.elapsed, 4),
+            **expected(preview.expected_change),
+            "candidates": told,
+        }
+        self._tell(
+            "candidates",
+            data,
+            state=State.WAITING,
+            nfe=state.spent,
+            total_nfe=state.total_nfe,
+            plan=list(state.allocation),
+            complete=True,
+            expected_change=preview.expected_change,
+            seeds=list(state.seeds),
+            candidates=[one["name"] for one in told],
+            pictures=pictures,
+            kept_until=time.time() + self.keep_s,
+        )
+        self._call(lambda: self._ended(self))
+
+    def keep_chosen(self, state: NestedState) -> None:
+        """Keep the one candidate that is left of a finished run as its result."""
+        assert self.opened is not None
+        self._keep_result(self.opened.chosen(state), list(state.allocation))
+
     def _keep_result(self, event: Restored, plan: list[int]) -> None:
-        pictures = [shown for shown in self.facts.pictures if shown.nfe or shown.name in ("degraded", "input")]
+        pictures = [
+            shown
+            for shown in self.facts.pictures
+            if (shown.nfe and shown.name != "result") or shown.name in ("degraded", "input")
+        ]
         for output in event.outputs:
             name = output.suffix or "result"
             self._keep(name, output)
@@ -303,7 +361,7 @@ class Job:
         job.asker, job.name, job.seed = (stored.facts[key] for key in ("asker", "name", "seed"))
         job.kept = job.stored = True
         job.events = [Told(*event) for event in stored.events]
-        if job.over and (not job.events or job.events[-1].kind not in ("result", "error")):
+        if job.over and (not job.events or job.events[-1].kind not in LAST):
             job.events.append(job._told_last())
         return job
 
@@ -313,6 +371,13 @@ class Job:
         seq = 1 + _newest(self.events)
         if facts.state is State.FAILED:
             return Told(seq, "error", json.dumps({"message": facts.error}))
+        if facts.state is State.WAITING:
+            told = [
+                {"number": i, "name": name, "href": self._href(name), "seed": seed}
+                for i, (name, seed) in enumerate(zip(facts.candidates, facts.seeds, strict=True), start=1)
+            ]
+            data = {"nfe": facts.nfe, "total_nfe": facts.total_nfe, "complete": True, "candidates": told}
+            return Told(seq, "candidates", json.dumps(data))
         names = ("nfe", "total_nfe", "complete", "expected_change", "stopped_by", "seeds")
         data = {name: getattr(facts, name) for name in names}
         return Told(seq, "result", json.dumps({**data, **facts.scores, "href": self._href("result")}))
@@ -366,6 +431,7 @@ class Job:
         if name == "best":
             shown = [shown.name for shown in self.facts.pictures]
             complete = [shown.name for shown in self.facts.pictures if shown.nfe]
+            complete = self.facts.candidates[:1] or complete
             name = "result" if "result" in shown else complete[-1] if complete else "live"
         if name == "live":
             with self._lock:
@@ -412,7 +478,7 @@ class Job:
     def view(self) -> Restoration:
         """What clients are told of it."""
         here = f"/v1/restorations/{self.id}"
-        links = {"self": here, **{name: f"{here}/{name}" for name in ("events", "image", "stop", "more")}}
+        links = {"self": here, **{name: f"{here}/{name}" for name in ENDS}}
         return self.facts.model_copy(update={"links": links})
 
     def _href(self, name: str) -> str:
@@ -423,14 +489,16 @@ class Job:
     def after(self, seq: int, seen: Told | None) -> list[Told]:
         """The events after a number, the newest passing one last, unless it has been seen.
 
-        A result that was gone on from is none any more.
+        A result that was gone on from is none any more, nor candidates of which one was chosen.
         """
         with self._lock:
             newest = self.events[-1:]
             found = [
                 told
                 for told in self.events
-                if told.seq is not None and told.seq > seq and (told.kind != "result" or told in newest)
+                if told.seq is not None
+                and told.seq > seq
+                and (told.kind not in ("result", "candidates") or told in newest)
             ]
             live = self._live_told
             return [*found, live] if live is not None and live is not seen else found

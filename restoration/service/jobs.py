@@ -9,20 +9,22 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nested import Budget, Fixed, NestedState
+from nested import Budget, Fixed, NestedState, chosen
 from nested.effort import LEAST, Effort
+from restoration.editing import EditFile
 from restoration.errors import RestorationError
 from restoration.pictures.scores import scores_of
+from restoration.service.choosing import check_kept
 from restoration.service.decoding import Decoder
 from restoration.service.job import STATE, Job
 from restoration.service.metrics import Metrics
@@ -32,7 +34,7 @@ from restoration.service.problems import ProblemError, from_error
 from restoration.service.schema import PriorFacts, Restoration, State
 from restoration.service.showing import Showing
 from restoration.service.store import Store
-from restoration.service.uploads import Upload
+from restoration.service.uploads import ChangedPreview, Upload
 from restoration.service.work import ClosedError, OverloadedError, Work
 
 _log = logging.getLogger("restoration.service")
@@ -147,7 +149,7 @@ class Jobs:
                 await self._in_thread(self._continue, job)
             except Exception as error:
                 _log.warning("restoration %s cannot be continued: %s", job.id, error)
-                message = named(f"it could not be continued: {error}", *self._files(job), job.name)
+                message = named(f"it could not be continued: {error}", *self._files(job)[:2], job.name)
                 await asyncio.to_thread(job.fail, message)
 
     def _warm(self) -> None:
@@ -276,7 +278,15 @@ class Jobs:
         options = upload.options
         try:
             name = self.prior_named(options.prior)
-            await self._in_thread(partial(check, options, self.limits.one, masked=upload.mask is not None))
+            await self._in_thread(
+                partial(
+                    check,
+                    options,
+                    self.limits.one,
+                    masked=upload.mask is not None,
+                    stroked=upload.strokes is not None,
+                )
+            )
         except (RestorationError, ValueError) as error:
             raise from_error(error) from None
         try:
@@ -306,12 +316,13 @@ class Jobs:
         return job
 
     def _begin(self, job: Job) -> None:
-        image, mask = self._files(job)
+        image, mask, strokes = self._files(job)
         try:
             self.decoder.check(
                 image,
                 mask,
                 self.limits.one.pixels,
+                strokes=strokes,
                 coefficients="jpeg" in job.options.task and not job.options.simulate,
             )
         except RestorationError as error:
@@ -319,7 +330,7 @@ class Jobs:
         opened = self._opened(job)
         self._reserve(job, opened.pixels)
         job.show_given(opened)
-        job.facts.seeds = [job.seed + i for i in range(job.options.samples)]
+        job.facts.seeds = [job.seed + i for i in range(job.options.count)]
         deadline = job.options.deadline
         if deadline is not None and time.time() - job.facts.created >= deadline:
             raise ProblemError(
@@ -347,8 +358,8 @@ class Jobs:
 
     def _opened(self, job: Job) -> Opened:
         prior = self.pool.prior(self._prior_of(job))
-        image, mask = self._files(job)
-        opened = open_picture(job.options, image, mask, job.name, prior, self.limits.one, job.seed)
+        image, mask, strokes = self._files(job)
+        opened = open_picture(job.options, image, mask, job.name, prior, self.limits.one, job.seed, strokes)
         job.opened = opened
         job.facts.notes = list(opened.notes)
         return opened
@@ -403,10 +414,61 @@ class Jobs:
             raise ProblemError(409, "it is still being restored; stop it first, or wait")
         if job.facts.state is State.FAILED:
             raise ProblemError(409, f"it failed: {job.facts.error}")
+        if job.facts.state is State.WAITING:
+            raise ProblemError(409, "it waits for a choice among its candidates: POST …/choose")
+        return await self._again(job, asker, partial(self._go_further, nfe=nfe))
+
+    async def choose(self, job: Job, keep: Sequence[int], nfe: int | None, asker: str) -> Job:
+        """Keep candidates of a restoration that waits for it, and go on from them.
+
+        Args:
+            keep: their numbers, from 1.
+            nfe: of the preview that is meant; None is where it stands.
+
+        Raises:
+            ProblemError: 409 where it does not wait, or at another preview; 422 for other numbers.
+        """
+        self._refuse_unready(job, waiting=True)
+        if nfe is not None and nfe != job.facts.nfe:
+            raise ProblemError(409, f"its candidates are those of {job.facts.nfe} evaluations: got {nfe}")
+        self._check_kept(job, keep)
+        return await self._again(job, asker, partial(self._choose, keep=keep))
+
+    async def edit(self, job: Job, changed: ChangedPreview, asker: str) -> Job:
+        """Go on from a changed preview: of a candidate that is kept thereby, or of what a run has ended at.
+
+        Raises:
+            ProblemError: 409 while it runs, where it failed or ended within an inner run; 422 for a picture that
+                cannot be one; else as :meth:`accept`.
+        """
+        self._refuse_unready(job, waiting=job.options.candidates is not None)
+        self._check_kept(job, [changed.candidate])
+        if job.options.samples > 1:
+            raise ProblemError(409, "an edit goes on from one picture: it has several samples")
+        return await self._again(job, asker, partial(self._edit, changed=changed))
+
+    def _refuse_unready(self, job: Job, *, waiting: bool) -> None:
+        """ProblemError 409 where a restoration is not at a preview."""
+        if not (job.over and self._open.get(job.id, job).over):
+            raise ProblemError(409, "it is still being restored; wait for its candidates, or its end")
+        if job.facts.state is State.FAILED:
+            raise ProblemError(409, f"it failed: {job.facts.error}")
+        if waiting and job.facts.state is not State.WAITING:
+            raise ProblemError(409, "it waits for no choice: it has ended, or was asked for without candidates")
+
+    def _check_kept(self, job: Job, keep: Sequence[int]) -> None:
+        facts = job.facts
+        try:
+            check_kept(keep, max(len(facts.candidates), 1), last=facts.nfe >= facts.total_nfe)
+        except ValueError as error:
+            raise ProblemError(422, str(error)) from None
+
+    async def _again(self, job: Job, asker: str, act: Callable[[Job], None]) -> Job:
+        """Go on with a restoration that has ended or waits, by what is done in a thread; else it is as before."""
         before = job.facts
         with self.room(asker):
             pictures = [shown for shown in before.pictures if shown.name == "degraded" or shown.nfe]
-            known = {"ended": None, "kept_until": None, "stopped_by": None, "pictures": pictures}
+            known = {"ended": None, "kept_until": None, "stopped_by": None, "pictures": pictures, "candidates": []}
             facts = before.model_copy(update={**known, "state": State.QUEUED})
             again = Job(self.store, facts, job.owner, self._desk, self._of_loop(), self._ended)
             again.asker, again.name, again.seed, again.events = asker, job.name, job.seed, list(job.events)
@@ -416,7 +478,7 @@ class Jobs:
             seen = self._seen.pop(job.id, None)
             try:
                 await self._engine_of(self._prior_of(job))
-                await self._in_thread(self._go_further, again, nfe)
+                await self._in_thread(act, again)
             except BaseException as error:
                 self._open.pop(job.id, None)
                 if seen is not None:
@@ -440,12 +502,69 @@ class Jobs:
         self._reserve(job, opened.pixels)
         further = opened.further(state, more)
         work = opened.work(job.seed, None, further, Fixed(further.allocation), free=True)
+        self._submit_from(job, work, further, state)
+
+    def _choose(self, job: Job, keep: Sequence[int]) -> None:
+        opened, state = self._at_preview(job)
+        count = 1 if state.finished else max((job.options.candidates or 1) // len(keep), 1)
+        further = chosen(state, [number - 1 for number in keep], count)
+        self._kept_only(job, state, keep)
+        if further.finished:
+            _queue(job)
+            job.save_state(further)
+            job.keep_chosen(further)
+            return
+        self._submit_from(job, opened.work(job.seed, None, further), further, state)
+
+    def _edit(self, job: Job, changed: ChangedPreview) -> None:
+        file = self.store.path(job.id, "edit")
+        self.store.write(job.id, "edit", changed.image)
+        try:
+            self.decoder.check(file, None, self.limits.one.pixels)
+            edit = replace(EditFile.read(file, changed.trust), name="the edit")
+        except RestorationError as error:
+            raise type(error)(str(error).replace(str(file), "the edit")) from None
+        opened, state = self._at_preview(job)
+        session, further = opened.session, state
+        if job.options.candidates is not None:
+            further = chosen(state, changed.candidate - 1, job.options.candidates)
+            self._kept_only(job, state, [changed.candidate])
+        loop = opened.loop(further)
+        further, said = edit.put_in(further, loop, session.restorer, session.problem, session.given.depth)
+        job.facts.notes = [*job.facts.notes, said]
+        if further.finished:  # as much again as the last inner run
+            further = opened.further(further, further.allocation[-1])
+        if further.total_nfe > self.limits.one.nfe:
+            raise ValueError(f"a run may have at most {self.limits.one.nfe} evaluations here")
+        effort = None if job.options.candidates is not None else Fixed(further.allocation)
+        work = opened.work(job.seed, None, further, effort, free=True)
+        self._submit_from(job, work, further, state)
+
+    def _at_preview(self, job: Job) -> tuple[Opened, NestedState]:
+        """A restoration's picture and where it stands; ValueError where nothing can go on from there."""
+        opened = self._opened(job)
+        state = self._state_of(job, opened)
+        if state is None:
+            raise ValueError("its state could not be kept: nothing can go on from it")
+        if state.inner is not None or state.x0 is None:
+            raise ValueError("it was stopped within an inner run, which has no preview to go on from: POST …/more")
+        self._reserve(job, opened.pixels)
+        return opened, state
+
+    def _kept_only(self, job: Job, state: NestedState, keep: Sequence[int]) -> None:
+        """Forget the pictures of candidates that are not kept."""
+        names = [f"{state.spent:03d}-{i}" for i in range(1, len(state) + 1) if i not in keep]
+        job.facts.pictures = [shown for shown in job.facts.pictures if shown.name not in names]
+        job.facts.chosen = [*job.facts.chosen, list(keep)]
+
+    def _submit_from(self, job: Job, work: Work, further: NestedState, before: NestedState) -> None:
+        """Hand a run to its engine from another state; stored once it is sure to be known."""
+        _queue(job)
         job.save_state(further)
         try:
-            _queue(job)
             self._submit(job, work)
         except BaseException:
-            job.save_state(state)
+            job.save_state(before)
             raise
 
     # what it needs for that
@@ -492,21 +611,23 @@ class Jobs:
         job.first_preview = self.metrics.first_preview.observe
 
     def _written(self, upload: Upload) -> str:
-        if not self.store.has_room(len(upload.image) + len(upload.mask or b"")):
+        if not self.store.has_room(len(upload.image) + len(upload.mask or b"") + len(upload.strokes or b"")):
             raise OSError(errno.ENOSPC, "the store is full of unfinished restorations (--max-store)")
         id = self.store.new()
         try:
             self.store.write(id, "image", upload.image)
             if upload.mask is not None:
                 self.store.write(id, "mask", upload.mask)
+            if upload.strokes is not None:
+                self.store.write(id, "strokes", upload.strokes)
         except OSError:
             self.store.remove(id)
             raise
         return id
 
-    def _files(self, job: Job) -> tuple[Path, Path | None]:
-        mask = self.store.path(job.id, "mask")
-        return self.store.path(job.id, "image"), mask if mask.exists() else None
+    def _files(self, job: Job) -> tuple[Path, Path | None, Path | None]:
+        image, mask, strokes = (self.store.path(job.id, name) for name in ("image", "mask", "strokes"))
+        return image, mask if mask.exists() else None, strokes if strokes.exists() else None
 
     def _ended(self, job: Job) -> None:
         if self._open.get(job.id) is job:  # else it is gone on with already
@@ -514,7 +635,8 @@ class Jobs:
         if (job.memory or not job.stored) and job.id not in self._open:
             self._seen[job.id] = job
         job.opened = job.ticket = None
-        self.metrics.ended(job.facts)
+        if job.facts.state is not State.WAITING:
+            self.metrics.ended(job.facts)
 
     def _of_loop(self) -> asyncio.AbstractEventLoop:
         assert self.loop is not None

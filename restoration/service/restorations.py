@@ -15,6 +15,7 @@ from restoration.service.job import Job
 from restoration.service.jobs import Jobs
 from restoration.service.problems import ProblemError
 from restoration.service.schema import More, Restoration, State
+from restoration.service.steering import add_steering
 from restoration.service.streams import EventStream, over_websocket, told
 from restoration.service.uploads import received
 
@@ -117,6 +118,8 @@ def router_of(jobs: Jobs) -> APIRouter:
         job = await jobs.more(before, None if asked is None else asked.nfe, request.scope["asker"])
         return _answer(job, 202)
 
+    add_steering(router, jobs, found, _answer)
+
     @router.get(
         "/{id}/image",
         summary="A picture of it: the best so far",
@@ -144,8 +147,9 @@ def router_of(jobs: Jobs) -> APIRouter:
     @router.get(
         "/{id}/events",
         summary="What happens to it, as server-sent events",
-        description="Events are queued, planned, preview, result and error; data is JSON. Previews with "
-        '`"complete": false` have no id and are not repeated. The stream ends with result or error. The same '
+        description="Events are queued, planned, preview, candidates, result and error; data is JSON. Previews "
+        'with `"complete": false` have no id and are not repeated. The stream ends with candidates, result or '
+        "error. The same "
         'address takes a WebSocket: texts {"id": …, "event": …, "data": …}.',
         response_class=Response,
         status_code=200,

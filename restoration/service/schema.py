@@ -19,7 +19,7 @@ from restoration.commands.settings import (
     allocation_of,
 )
 from restoration.service.problems import ProblemError
-from restoration.tasks import HELP, MASKED, NOISY, takers
+from restoration.tasks import HELP, MASKED, NOISY, STROKED, takers
 
 _KERNEL = re.compile(r"(gaussian|motion|disk|uniform):[-+0-9.,eE]{1,60}|box|bicubic|lanczos")
 LONGEST = 200  # characters of a text among options
@@ -60,6 +60,12 @@ class Options(BaseModel):
     invert_mask: bool = Field(False, description=f"Of {MASKED}: black marks what to fill.")
     grow: int = Field(0, description="Pixels by which what the mask marks is enlarged on all sides.")
     resize_mask: bool = Field(False, description="Resample a mask of another size to the picture's.")
+    strokes_sigma: float | None = Field(
+        None, description=f"Of {STROKED}: how far off strokes may be, std in [0, 1]; 0: exact. Default 0.03."
+    )
+    strokes_spread: float | None = Field(
+        None, description=f"Of {STROKED}: pixels over which a stroke tells of others as light. Default 8."
+    )
     outer: int | None = Field(None, description="Outer steps: as many previews. Default 3.")
     inner: int | None = Field(None, description="Inner steps of each outer step. Default 10.")
     allocation: Annotated[str | None, Field(max_length=4000), BeforeValidator(_joined)] = Field(
@@ -81,6 +87,11 @@ class Options(BaseModel):
     samples: int = Field(
         1, description="Draw so many restorations: the picture is their mean, beside it each one and std."
     )
+    candidates: int | None = Field(
+        None,
+        description="Show so many at every preview and wait for a choice among them: POST …/choose. Without "
+        "samples, deadline and max_nfe.",
+    )
     strip: bool = Field(False, description="Keep no EXIF, XMP and texts (but profile and resolution).")
 
     @property
@@ -88,6 +99,11 @@ class Options(BaseModel):
         """Whether effort is left to the engine."""
         free = self.outer is None and self.inner is None and self.allocation is None and not self.vanilla
         return free and self.deadline is not None
+
+    @property
+    def count(self) -> int:
+        """Pictures that are restored at once: samples, or candidates."""
+        return self.samples if self.candidates is None else self.candidates
 
     def task_settings(self) -> TaskSettings:
         """What was done to the picture, without its mask.
@@ -113,6 +129,8 @@ class Options(BaseModel):
             invert_mask=self.invert_mask,
             grow_mask=self.grow,
             resize_mask=self.resize_mask,
+            strokes_sigma=self.strokes_sigma,
+            strokes_spread=self.strokes_spread,
         )
 
     def sampler_settings(self) -> SamplerSettings:
@@ -211,6 +229,35 @@ class Submission(Options):
 
     image: str = Field(description="The picture file, base64.")
     mask: str | None = Field(None, description=f"Of {MASKED}: a picture whose white marks what to fill, base64.")
+    strokes: str | None = Field(
+        None, description=f"Of {STROKED}: a PNG whose opaque pixels say what colour is there, base64."
+    )
+
+
+class Choice(BaseModel):
+    """Which candidates are kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+        min_length=1,
+        max_length=64,
+        description="Their numbers, from 1; of the last preview's only one.",
+        examples=[[2]],
+    )
+    nfe: int | None = Field(
+        None, ge=1, description="Of the preview that is meant: where it stands at another, nothing is chosen."
+    )
+
+
+class Edit(BaseModel):
+    """A changed preview, sent in JSON."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str = Field(description="The changed preview: a picture file, base64.")
+    candidate: int = Field(1, ge=1, le=64, description="Which candidate it was made of, from 1.")
+    trust_edit: bool = Field(False, description="Keep what contradicts the measurement in it, too.")
 
 
 class More(BaseModel):
@@ -228,6 +275,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     DONE = "done"
     FAILED = "failed"
 
@@ -235,7 +283,10 @@ class State(StrEnum):
 class Shown(BaseModel):
     """A picture that there is of a restoration."""
 
-    name: str = Field(description="`result`, a preview such as `010`, `degraded`, `input`, `sample-1` or `std`.")
+    name: str = Field(
+        description="`result`, a preview such as `010`, a candidate such as `010-2`, `degraded`, `input`, "
+        "`sample-1` or `std`."
+    )
     href: str
     nfe: int | None = None
     elapsed_s: float | None = None
@@ -266,8 +317,14 @@ class Restoration(BaseModel):
     error: str | None = None
     width: int = 0
     height: int = 0
+    candidates: list[str] = Field(
+        default_factory=list, description="While it waits for a choice: names of their pictures, in order."
+    )
+    chosen: list[list[int]] = Field(default_factory=list, description="What was chosen, preview by preview.")
     pictures: list[Shown] = Field(default_factory=list)
-    links: dict[str, str] = Field(default_factory=dict, description="self, events, image, stop, more.")
+    links: dict[str, str] = Field(
+        default_factory=dict, description="self, events, image, stop, more, choose, edit."
+    )
 
 
 class TaskFacts(BaseModel):
@@ -276,6 +333,7 @@ class TaskFacts(BaseModel):
     name: str
     help: str
     takes_mask: bool
+    takes_strokes: bool
     needs_sigma: bool
     takes_sigma: bool
     options: list[str] = Field(description="That only some tasks take.")
