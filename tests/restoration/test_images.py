@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 
 from nested.files import atomic_write
 from restoration.errors import ImageError, OutputError, RestorationError
-from restoration.pictures import images
+from restoration.pictures import images, writing
 
 LOSSLESS = (".png", ".webp", ".tif")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".tif": "TIFF"}
@@ -402,7 +402,7 @@ def test_any_exception_of_a_decoder_becomes_one_line(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("suffix", images.WRITTEN)
+@pytest.mark.parametrize("suffix", writing.FORMATS)
 def test_saved_image_comes_back_with_its_record(tmp_path: Path, suffix: str, channels: int) -> None:
     path = tmp_path / f"out{suffix.upper()}"
     image = torch.linspace(0, 1, channels * 30 * 20).reshape(channels, 30, 20)
