@@ -107,9 +107,15 @@ class Mri(Kind):
         """(rows, columns), True where k-space is measured, frequency 0 in the middle."""
         import torch
 
+        from restoration.errors import ImageError
         from restoration.tasks.kspace_masks import from_file, kept
 
         there = None if self.kspace is None else self.kspace.measured
+        if there is not None and tuple(there.shape) != (rows, columns):
+            raise ImageError(
+                f"k-space of {there.shape[1]}×{there.shape[0]} is smaller than the prior's pictures, "
+                f"{columns}×{rows}: take a prior of smaller ones"
+            )
         if self.mask_kind not in (None, *DRAWN):
             mask = from_file(Path(str(self.mask_kind)), rows, columns)
         elif self.drops:
@@ -142,11 +148,9 @@ class Mri(Kind):
         if path.suffix.lower() not in SUFFIXES:
             raise ImageError(f"{path}: holds no k-space; of a clean magnitude picture --simulate measures some")
         found = kspace.read(path, self.slice)
-        opened = replace(self, kspace=found)
+        opened = replace(self, kspace=replace(found, notes=()))  # the picture has them
         if bool(found.measured.all()) and not opened.drops:
-            raise ImageError(
-                f"{path}: its k-space is whole, nothing is missing: --acceleration 4 drops some of it"
-            )
+            raise ImageError(f"{path}: its k-space is whole: --acceleration 4 leaves a part to restore from")
         return opened, found.magnitude
 
     def fitted(self, picture: Tensor, height: int, width: int, *, shrink: bool) -> tuple[Self, Tensor]:
@@ -159,14 +163,8 @@ class Mri(Kind):
         import torch
 
         from degradations import FourierSampling
-        from restoration.errors import ImageError
 
         assert self.kspace is not None  # opened
-        if frame.pads:
-            raise ImageError(
-                f"k-space of {frame.width}×{frame.height} is smaller than the prior's pictures, "
-                f"{frame.columns}×{frame.rows}: take a prior of smaller ones"
-            )
         assert isinstance(operator, FourierSampling)
         mask = torch.fft.fftshift(operator.kept, (-2, -1))
         y: Tensor = self.kspace.y.to(mask) * mask

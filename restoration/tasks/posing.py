@@ -183,7 +183,9 @@ def _fitted(
     kind, fitted = task.kind.fitted(picture, height, width, shrink=task.simulate)
     mask = None if mask is None else fit_to(mask, height, width, shrink=task.simulate)
     how = "shrunk" if task.simulate else "cropped to its centre (--simulate would shrink it)"
-    return replace(task, known=kind), fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
+    if kind is not task.kind:  # it tells by itself what it did
+        return replace(task, known=kind), fitted, mask, []
+    return task, fitted, mask, [f"{how}, from {_size(picture)} to {_size(fitted)}"]
 
 
 def _estimated(task: Task, picture: Tensor, mask: Tensor | None) -> tuple[Task, str]:

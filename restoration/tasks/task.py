@@ -110,7 +110,8 @@ class Task:
         if picture is None:
             from restoration.pictures import images
 
-            picture = images.load(path) if self.pattern != "dng" else self.read(path).pixels
+            found = self.read(path)
+            picture = found.pixels if found.alpha is None else images.load(path)  # which says what to do
         if self.simulate:  # whatever it is, it is clean
             return self, picture
         kind, picture = self.kind.opened(path, picture)
