@@ -126,9 +126,7 @@ class KSpace:
         """
         lines = [*self.notes, f"white is {self.white:.4g} of the file's units"]
         if assumed:
-            lines.append(
-                f"noise of σ = {self.imaginary:.2g} is assumed: so far values at k and −k are no conjugates"
-            )
+            lines.append(f"noise of σ = {self.imaginary:.2g} is assumed, by how much values at k and −k differ")
         if self.beyond > EXPLAINED:
             lines.append(
                 f"{self.beyond:.0%} of its energy is in phase that varies over the picture, and a real image is "

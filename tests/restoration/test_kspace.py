@@ -89,8 +89,8 @@ def test_phase_that_varies_down_the_rows_is_taken_away_and_phase_within_them_is_
     mask = (np.arange(32) % 3 == 0) | (abs(np.arange(32) - 16) < 5)
     down = kspace.read(fastmri(tmp_path / "a.h5", values, 32, mask))
     real = kspace.read(fastmri(tmp_path / "b.h5", kspace_of(slices(1)), 32, mask))
-    # the phase is averaged over rows that differ by a tenth of a radian: 2 % are left of what were 70 %
-    assert float((down.y - real.y).norm() / real.y.norm()) < 0.05
+    # it is averaged over 3 of 32 rows, which differ by up to 0.08 radians: 8 % are left
+    assert float((down.y - real.y).norm() / real.y.norm()) < 0.1
     assert down.beyond < 1e-3
     path = fastmri(tmp_path / "c.h5", kspace_of(slices(1), phase=1.0), 32, mask)
     task, shown = Task("mri").opened(path)
