@@ -530,7 +530,8 @@ class Jobs:
             further = chosen(state, changed.candidate - 1, job.options.candidates)
             self._kept_only(job, state, [changed.candidate])
         loop = opened.loop(further)
-        further, said = edit.put_in(further, loop, session.restorer, session.problem, session.given.depth)
+        given, problem = session.single
+        further, said = edit.put_in(further, loop, session.restorer, problem, given.depth)
         job.facts.notes = [*job.facts.notes, said]
         if further.finished:  # as much again as the last inner run
             further = opened.further(further, further.allocation[-1])
