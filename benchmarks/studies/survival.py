@@ -100,8 +100,8 @@ def deaths(setting: Setting, kills: int) -> int:
     tell(
         f"{kills} kills, {told.starting} of them before the server was ready, with {min(told.open)} to "
         f"{max(told.open)} unfinished runs (mean {sum(told.open) / len(told.open):.1f}): {told.accepted} "
-        f"accepted, {told.lost} lost, {told.differing} differ from those of a server that nobody killed, {told.orphans} "
-        "processes left behind"
+        f"accepted, {told.lost} lost, {told.differing} differ from those of a server that nobody killed, "
+        f"{told.orphans} processes left behind"
     )
     return told.lost + told.differing + told.orphans
 

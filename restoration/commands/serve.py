@@ -61,6 +61,13 @@ def serve(
     most_priors: Annotated[int, typer.Option(min=1, help="In memory; the one used least lately goes first.")] = 4,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="Of networks: fp32, bf16, fp16, or auto (fp32).")] = "auto",
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Let Ray run the engines, one a GPU or CPU core, here or in a cluster.")
+    ] = False,
+    replicas: Annotated[
+        str | None,
+        typer.Option(metavar="N|MIN-MAX", help="With --ray: how many engines, or by the load from MIN to MAX."),
+    ] = None,
     drain: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="For deadlines to be kept after SIGTERM or Ctrl-C.")
     ] = 30.0,
@@ -77,7 +84,10 @@ def serve(
         )
     if batch != "auto" and not (batch.isdecimal() and 1 <= int(batch) <= 4096):
         raise ValueError(f"--batch must be a number from 1 to 4096, or auto: got {batch!r}")
+    if replicas is not None and not ray:
+        raise ValueError("--replicas are Ray's: give --ray")
     try:
+        from restoration.service.replicas import Scale
         from restoration.service.server import Settings, run
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'nested-restoration[serve]'") from None
@@ -104,6 +114,8 @@ def serve(
                 device=device,
                 precision=precision,
                 drain_s=drain,
+                ray=ray,
+                replicas=None if replicas is None else Scale.parsed(replicas),
             )
         )
 

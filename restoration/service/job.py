@@ -27,7 +27,7 @@ from restoration.restorer import Restoration as RunRestoration
 from restoration.service.opening import Opened
 from restoration.service.schema import Options, Restoration, Shown, State
 from restoration.service.store import Store, Stored
-from restoration.service.ticket import Ticket
+from restoration.service.ticket import Held
 from restoration.service.work import Ended, Event, Improved, Lost, Planned
 
 MOST_WAITING = 4
@@ -84,7 +84,7 @@ class Job:
         self.store, self.facts, self.owner = store, facts, owner
         self.asker = owner
         self.opened: Opened | None = None
-        self.ticket: Ticket | None = None
+        self.ticket: Held | None = None
         self.name = "the picture"
         self.seed = 0
         self.pixels = 0

@@ -29,7 +29,7 @@ from restoration.service.decoding import Decoder
 from restoration.service.job import STATE, Job
 from restoration.service.metrics import Metrics
 from restoration.service.opening import Bounds, Opened, check, drawn_seed, named, open_picture
-from restoration.service.pool import Pool
+from restoration.service.pool import Workforce
 from restoration.service.problems import ProblemError, from_error
 from restoration.service.schema import PriorFacts, Restoration, State
 from restoration.service.showing import Showing
@@ -78,7 +78,7 @@ class Jobs:
         decoder: that looks at pictures first; closed with these restorations where it is their own.
     """
 
-    def __init__(self, store: Store, pool: Pool, limits: Limits, decoder: Decoder | None = None) -> None:
+    def __init__(self, store: Store, pool: Workforce, limits: Limits, decoder: Decoder | None = None) -> None:
         self.store, self.pool, self.priors, self.limits = store, pool, pool.names, limits
         self.metrics = Metrics()
         self.metrics.follow(self.counts, pool.stats)

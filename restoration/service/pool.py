@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
 from restoration.priors.library.catalogue import KNOWN
 from restoration.service.engine import Engine
 from restoration.service.engines import Engines
 from restoration.service.stats import Stats
-from restoration.service.ticket import Ticket
+from restoration.service.ticket import Held, Ticket
 from restoration.service.work import Watch, Work
+
+
+class Workforce(Protocol):
+    """What does a server's work: engines in this process (:class:`Pool`), or in others (``Replicas``)."""
+
+    names: tuple[str, ...]
+
+    def engine(self, name: str, wait: float = 0.0) -> object:
+        """Have what a prior's pictures need there."""
+        ...
+
+    def prior(self, name: str) -> DiffusionPrior:
+        """What pictures are posed with."""
+        ...
+
+    def submit(self, name: str, work: Work, watch: Watch, wait: float = 0.0) -> Held:
+        """Hand over a run."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, int, int] | None:
+        """(C, H, W) of a prior's images."""
+        ...
+
+    def loaded(self, name: str) -> bool:
+        """Whether a prior is there now."""
+        ...
+
+    def stats(self) -> Iterable[tuple[str, Any]]:
+        """What was counted: ``calls`` and ``pieces`` of every prior."""
+        ...
+
+    def close(self) -> None:
+        """End it all."""
+        ...
 
 
 class Pool:
@@ -83,7 +118,7 @@ class Pool:
         """Whether a prior's engine is there now."""
         return name in self._engines.running
 
-    def stats(self) -> Iterator[tuple[str, Stats]]:
+    def stats(self) -> Iterable[tuple[str, Stats]]:
         """What every engine has counted."""
         for name, engine in self._engines.running.items():
             yield name, engine.stats

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import platform
 import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,7 +20,8 @@ from restoration.priors import EMBEDDED
 from restoration.service.app import create_app
 from restoration.service.jobs import Jobs, Limits
 from restoration.service.opening import Bounds
-from restoration.service.pool import Pool
+from restoration.service.pool import Pool, Workforce
+from restoration.service.replicas import Replicas, Scale
 from restoration.service.security import Access, hosts_of, read_tokens
 from restoration.service.store import Store
 
@@ -33,6 +37,8 @@ class Settings:
         keep_s, drain_s: seconds.
         max_store, max_body: bytes.
         batch: None measures which number pays.
+        ray: engines are Ray's.
+        replicas: how many of them; None is one a GPU, or one a CPU core.
         The rest as the options of their names.
     """
 
@@ -56,6 +62,8 @@ class Settings:
     device: str
     precision: str
     drain_s: float
+    ray: bool = False
+    replicas: Scale | None = None
 
 
 class Server(uvicorn.Server):
@@ -98,13 +106,6 @@ def built(settings: Settings) -> tuple[FastAPI, Jobs]:
         RestorationError, ValueError, OSError: what was asked for cannot be had; one line.
     """
     tokens = () if settings.token_file is None else read_tokens(settings.token_file)
-    pool = Pool(
-        settings.priors or EMBEDDED,
-        device=settings.device,
-        precision=settings.precision,
-        batch=settings.batch,
-        most=settings.most_priors,
-    )
     limits = Limits(
         runs=settings.queue,
         per_client=settings.per_client,
@@ -112,9 +113,25 @@ def built(settings: Settings) -> tuple[FastAPI, Jobs]:
         keep_s=settings.keep_s,
         one=Bounds(settings.max_pixels, settings.max_nfe),
     )
-    jobs = Jobs(Store(settings.store, settings.max_store), pool, limits)
+    store = Store(settings.store, settings.max_store)  # before engines are started, which takes seconds
+    jobs = Jobs(store, _engines(settings), limits)
     access = Access(tokens, hosts_of(settings.host, settings.allow_hosts), settings.max_body)
     return create_app(jobs, access), jobs
+
+
+def _engines(settings: Settings) -> Workforce:
+    """What does the work, here or in a cluster."""
+    kept: dict[str, Any] = {
+        "device": settings.device,
+        "precision": settings.precision,
+        "batch": settings.batch,
+        "most": settings.most_priors,
+    }
+    if not settings.ray:
+        return Pool(settings.priors or EMBEDDED, **kept)
+    place = f"{platform.node()} {settings.store.resolve()}"  # what one left in a cluster, its successor replaces
+    name = f"restore-serve-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
+    return Replicas(settings.priors or EMBEDDED, **kept, scale=settings.replicas, name=name)
 
 
 def run(settings: Settings) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nested import NestedState
 from nested.effort import Effort
@@ -12,6 +12,23 @@ from restoration.service.work import CancelledError, Plan
 
 if TYPE_CHECKING:
     from restoration.service.engine import Engine
+
+
+class Held(Protocol):
+    """A run that was taken in, here or elsewhere: what a server needs of it."""
+
+    @property
+    def state(self) -> NestedState:
+        """Where it stands."""
+        ...
+
+    def cancel(self) -> None:
+        """Give it up."""
+        ...
+
+    def stop(self) -> None:
+        """Keep the best so far."""
+        ...
 
 
 class Ticket:
