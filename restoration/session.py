@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nested import NestedDiffusion, NestedState
+from nested import Adaptive, NestedDiffusion, NestedState
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.pictures.colour import grey_in_srgb
@@ -112,7 +112,7 @@ class Session:
         try:
             restoration = self._restorer.restore(
                 self.problem.measurement.expand(effort.samples),
-                allocation=effort.steps,
+                allocation=self.recipe.spending,
                 seeds=self.seeds,
                 deadline=effort.deadline,
                 max_nfe=effort.max_nfe,
@@ -137,8 +137,10 @@ class Session:
         """The state with the edit and the recipe's allocation, and what these change in it."""
         steps, told = self.recipe.effort.steps, tuple[str, ...]()
         edit = None if edit is None or state is None or edit.is_in(state) else edit
-        if state is None or (state.allocation == steps and edit is None):
+        if state is None or (self._same(state) and edit is None):
             return state, None, told
+        if self.recipe.effort.tolerance is not None and not self._same(state):
+            raise ValueError(f"{self._state_name} is of a run that did not decide so: repeat its effort")
         posterior = self._restorer.posterior(self.problem.measurement.expand(self.recipe.effort.samples))
         try:
             state.refuse_other(state.allocation, posterior.identities())
@@ -146,13 +148,20 @@ class Session:
             if edit is not None:
                 changed, said = edit.put_in(state, nested, self._restorer, self.problem, self.given.depth)
                 told = (said,)
-            if state.allocation == steps:
+            if self._same(state):
                 return changed, None, told
             changed = nested.extended(changed, steps)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
         return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}", told
+
+    def _same(self, state: NestedState) -> bool:
+        """Whether a run spends evaluations as the recipe does."""
+        spending = self.recipe.spending
+        if isinstance(spending, Adaptive):
+            return state.effort is not None and spending.asks_as(state.effort)
+        return state.effort is None and state.allocation == spending
 
     def _until_notes(self) -> list[str]:
         if self.recipe.effort.until is None or self._restorer.expects(self.problem.measurement) is not None:
@@ -169,7 +178,7 @@ class Session:
     def _advanced(self, preview: Preview) -> Advanced:
         before, spent = 0 if self.state is None else self.state.spent, preview.state.spent
         pace = preview.elapsed / max(spent - before, 1)
-        coming = next((end for end in accumulate(self.recipe.effort.steps) if end > spent), None)
+        coming = next((end for end in accumulate(preview.state.allocation) if end > spent), None)
         wait = None if coming is None else (coming - spent) * pace
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
@@ -196,6 +205,8 @@ class Session:
         """
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        if best.state.effort is not None:
+            record["decided"] = list(best.state.allocation)
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, done.seeds, record)
         return Restored(

@@ -53,7 +53,8 @@ class Delivery:
             paths += [self._beside(f"sample-{i}") for i in range(1, effort.samples + 1)]
             paths.append(self._beside("std"))
         if self.previews is not None:
-            paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in accumulate(effort.steps)]
+            ends = accumulate(effort.steps) if effort.tolerance is None else range(1, sum(effort.steps) + 1)
+            paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in ends]
         return paths
 
     def skipped(

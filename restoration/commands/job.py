@@ -323,6 +323,10 @@ def check_work(asked: TaskSettings, effort: EffortSettings, task: Task) -> None:
     if not 1 <= effort.samples <= MOST_SAMPLES:
         raise ValueError(f"--samples must be from 1 to {MOST_SAMPLES}: got {effort.samples}")
     check_limits(effort.deadline, effort.max_nfe)
+    if effort.tolerance is not None and effort.vanilla:
+        raise ValueError("--vanilla is one plain run: leave --effort adaptive away")
+    if effort.tolerance is not None and effort.samples > 1:
+        raise ValueError("--effort adaptive decides for one picture at a time: leave --samples away")
     last = SEED_LIMIT - effort.samples
     if effort.seed is not None and not 0 <= effort.seed <= last:
         raise ValueError(f"--seed must be from 0 to {last}: got {effort.seed}")
