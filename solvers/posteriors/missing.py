@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 DRAWS = 8
-"""Of white noise, from which it is estimated: always the same, as is the width of the same operator."""
+"""Of white noise, from which it is estimated: always the same, so that the width of an operator is."""
 HIDDEN = 0.7
-"""A width at which windows hide so much, beside single pixels, counts as missing. Half of all pixels at random hide
+"""What windows of a width must hide, beside single pixels, to count as missing. Half of all pixels at random hide
 0.62 in windows of 2; scratches of 3 pixels 0.82 there and 0.63 in windows of 4; a hole 0.9 up to its own width."""
 
 
