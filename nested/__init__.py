@@ -1,5 +1,6 @@
 """Nested Diffusion: an outer DDIM loop around complete inner diffusion runs."""
 
+from nested.adaptive import Adaptive
 from nested.allocation import uniform
 from nested.diffusion import Estimate, NestedDiffusion, supersedes
 from nested.effort import Budget, Effort, Fixed
@@ -9,6 +10,7 @@ from nested.state import NestedState
 from nested.steering import Edited, chosen, edited, more, replayed
 
 __all__ = [
+    "Adaptive",
     "Budget",
     "Edited",
     "Effort",

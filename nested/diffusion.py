@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from nested.adaptive import Adaptive
 from nested.allocation import checked_rest
 from nested.effort import Effort, steps_of
 from nested.record import Reallocation
@@ -60,7 +61,7 @@ class NestedDiffusion:
     Args:
         inner: e.g. ``DDRM(prior, measurement)`` or ``DDIM(prior)``.
         allocation: inner steps of each outer step, e.g. ``uniform(3, 10)`` or (16, 8, 6), or an effort, e.g.
-            ``Budget(30)``.
+            ``Budget(30)``, or ``Adaptive(0.004)`` for runs of one image.
 
     Raises:
         ValueError: an outer step with no evaluation, or with more than there are noise levels.
@@ -68,14 +69,19 @@ class NestedDiffusion:
     Source: Elata et al., *Nested Diffusion Processes for Anytime Image Generation*, 2024, Algorithms 2 and 3.
     """
 
-    def __init__(self, inner: Posterior, allocation: Effort | Sequence[int]) -> None:
-        steps = steps_of(allocation)
+    def __init__(self, inner: Posterior, allocation: Effort | Adaptive | Sequence[int]) -> None:
         self.inner = inner
         self.schedule = inner.schedule
-        self.levels = inner.starts(steps)
+        self.effort = allocation if isinstance(allocation, Adaptive) else None
+        if isinstance(allocation, Adaptive):
+            ahead = allocation.begin(inner)
+            steps, self.levels = ahead.steps, ahead.levels
+        else:
+            steps = tuple(steps_of(allocation))
+            self.levels = inner.starts(steps)
         self.allocation = checked_rest(steps, self.levels)
         self.total_nfe = sum(self.allocation)
-        self.configuration = self.allocation, inner.identities()
+        self.configuration = self.effort or self.allocation, inner.identities()
         self._moved: tuple[Tensor, Posterior] | None = None
 
     def start(self, x_K: Tensor, noise: NoiseSource) -> NestedState:
@@ -98,6 +104,7 @@ class NestedDiffusion:
             device=noise.device.type,
             identities=identities * len(x_K) if len(identities) == 1 else identities,
             levels=self.levels,
+            effort=self.effort,
         )
 
     def begin(self, noise: NoiseSource) -> NestedState:
@@ -131,6 +138,7 @@ class NestedDiffusion:
         spent, step = run.spent + 1, run.inner_step + 1
         complete = not inner.levels
         if complete:
+            run = self._decided(run, estimate)
             k, k_next = run.levels[outer : outer + 2]
             moved = sampler.restart(run.x_k, estimate, k, k_next, noise)
             after = replace(
@@ -138,7 +146,19 @@ class NestedDiffusion:
             )
         else:
             after = replace(run, inner=inner, noise=noise.state())
-        return after, Estimate(estimate, spent, run.total_nfe, outer + 1, step, complete, after)
+        return after, Estimate(estimate, spent, after.total_nfe, outer + 1, step, complete, after)
+
+    def _decided(self, run: NestedState, x0: Tensor) -> NestedState:
+        """The run, whose inner run has ended at x₀, with what its effort decides to come after it."""
+        if run.effort is None:
+            return run
+        ahead, done = run.effort.onward(run, x0), run.outer_step + 1
+        checked_rest(ahead.steps, ahead.levels)
+        return replace(
+            run,
+            allocation=(*run.allocation[:done], *ahead.steps),
+            levels=(*run.levels[:done], *ahead.levels),
+        )
 
     def run(self, state: NestedState) -> Iterator[Estimate]:
         """Go on from a state; an estimate after every network evaluation, until closed or done.
@@ -202,7 +222,8 @@ class NestedDiffusion:
             noise=noise.state(),
             allocation=steps,
             levels=(*passed, *levels),
-            record=(*run.record, Reallocation(run.spent, run.allocation)),
+            record=(*run.record, Reallocation(run.spent, run.allocation, run.effort)),
+            effort=None,
         )
 
     def shown(self, estimate: Estimate) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nested.adaptive import LEAST, Adaptive
 from nested.allocation import uniform
 
-LEAST = 5
-"""Evaluations of the shortest inner run worth showing: FIRE's on faces-64 is 0.5 dB below its best by then."""
+__all__ = ["LEAST", "Adaptive", "Budget", "Effort", "Fixed", "steps_of"]
 
 
 class Effort(Protocol):
@@ -75,5 +75,11 @@ class Budget:
 
 
 def steps_of(effort: Effort | Sequence[int]) -> Sequence[int]:
-    """The allocation of an effort, or the one that was given in its place."""
+    """The allocation of an effort, or the one that was given in its place.
+
+    Raises:
+        ValueError: an effort that decides as it goes.
+    """
+    if isinstance(effort, Adaptive):
+        raise ValueError("an adaptive effort is of a whole run, from its beginning: got one for a part of it")
     return effort.allocation() if callable(getattr(effort, "allocation", None)) else effort  # type: ignore[return-value, union-attr]

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nested.adaptive import Adaptive
+
 
 @dataclass(frozen=True)
 class Reallocation:
@@ -18,10 +20,12 @@ class Reallocation:
     Args:
         nfe: evaluations spent then.
         allocation: what it was before.
+        effort: that had decided it until then; None where it was given.
     """
 
     nfe: int
     allocation: tuple[int, ...]
+    effort: Adaptive | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,15 @@ def digest(image: Tensor) -> str:
 def told(record: Iterable[Act]) -> list[dict[str, Any]]:
     """The record as JSON can hold it."""
     names = {kind: name for name, kind in _NAMES.items()}
-    return [{"act": names[type(act)], **asdict(act)} for act in record]
+    return [{"act": names[type(act)], **_facts(act)} for act in record]
+
+
+def _facts(act: Act) -> dict[str, Any]:
+    facts = asdict(act)
+    if isinstance(act, Reallocation):
+        facts.pop("effort")
+        return facts if act.effort is None else {**facts, "effort": act.effort.told()}
+    return facts
 
 
 def heard(told: Any) -> tuple[Act, ...]:
@@ -92,6 +104,10 @@ def _act(told: Any) -> Act:
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if name != "act"
     }
+    if kind is Reallocation and "effort" in given:
+        given["effort"] = Adaptive.heard(given["effort"])
+    elif kind is Reallocation:
+        given["effort"] = None
     if set(given) != set(kind.__dataclass_fields__):
         raise ValueError("an act in its record has parts that are none of ours")
     act = kind(**given)

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from nested.adaptive import Adaptive
 from nested.allocation import checked_rest
 from nested.record import Act, Reallocation
 from solvers import InnerRun, NoiseSource
@@ -42,6 +43,11 @@ class Run:
         record: every choice, edit and change of the allocation, in order; of a run that was taken out of others,
             theirs.
         y: what counts as measured (B, …), in the sampler's units, since a trusted edit; None: what was measured.
+        effort: that decides, whenever an inner run has ended, what comes after it: ``allocation`` and ``levels``
+            are then what has been decided so far, and at most what is to come. None where all is settled.
+
+    Raises:
+        ValueError: an effort that decides for several images at once.
     """
 
     x_k: Tensor
@@ -57,6 +63,14 @@ class Run:
     x0: Tensor | None = None
     record: tuple[Act, ...] = ()
     y: Tensor | None = None
+    effort: Adaptive | None = None
+
+    def __post_init__(self) -> None:
+        if self.effort is not None and len(self.x_k) != 1:
+            raise ValueError(
+                f"an adaptive run is of one image, so that none depends on its neighbours: got {len(self.x_k)}; "
+                "run them one by one (their questions can share a call of the network)"
+            )
 
     def __len__(self) -> int:
         return len(self.x_k)
@@ -155,7 +169,7 @@ class Run:
     @property
     def _place(self) -> tuple[object, ...]:
         inner = None if self.inner is None else (self.inner.levels, len(self.inner.carry))
-        history = self.allocation, self.record, self.y is None
+        history = self.allocation, self.record, self.y is None, self.effort
         return self.outer_step, self.nfe, history, self.levels, inner, self.x0 is None
 
     def reallocated(self, allocation: Sequence[int], onward: Onward | None = None) -> Self:
@@ -183,11 +197,19 @@ class Run:
             self,
             allocation=steps,
             levels=(*self.levels[: self.outer_step], *levels),
-            record=(*self.record, Reallocation(self.spent, self.allocation)),
+            record=(*self.record, Reallocation(self.spent, self.allocation, self.effort)),
+            effort=None,
         )
 
-    def refuse_other(self, allocation: Sequence[int], identities: Sequence[str]) -> None:
-        """ValueError unless this is a run with that allocation of images with those identities, or one for all."""
+    def refuse_other(self, allocation: Sequence[int] | Adaptive, identities: Sequence[str]) -> None:
+        """ValueError unless this is a run with that allocation of images with those identities, or one for all.
+
+        Args:
+            allocation: or the effort that decides it.
+            identities: as in the run.
+        """
         wanted = tuple(identities) * len(self) if len(identities) == 1 else tuple(identities)
-        if self.allocation != tuple(allocation) or self.identities != wanted:
+        own = self.effort if isinstance(allocation, Adaptive) else self.allocation
+        asked = allocation if isinstance(allocation, Adaptive) else tuple(allocation)
+        if own != asked or self.identities != wanted:
             raise ValueError(OTHER_RUN)

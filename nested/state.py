@@ -15,6 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nested import record
+from nested.adaptive import Adaptive
 from nested.files import atomic_write
 from nested.reading import read_tensors, require_regular
 from nested.run import Run
@@ -48,6 +49,7 @@ class NestedState(Run):
             "levels": self.levels,
             "inner_levels": None if self.inner is None else self.inner.levels,
             "record": record.told(self.record),
+            **({} if self.effort is None else {"effort": self.effort.told()}),
         }
         # clone: safetensors refuses tensors that share memory, as x_k and x0 do at the end of a run.
         stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -60,7 +62,7 @@ class NestedState(Run):
         cls,
         path: Path | str,
         *,
-        configuration: tuple[Sequence[int], Sequence[str]] | None = None,
+        configuration: tuple[Sequence[int] | Adaptive, Sequence[str]] | None = None,
         device: torch.device | str = "cpu",
     ) -> NestedState:
         """Read a state file.
@@ -122,6 +124,9 @@ def _built(
     if inner_levels is not None:
         carry = tuple(tensors[f"inner.carry.{i}"].to(device) for i in range(len(carried)))
         inner = InnerRun(tensors["inner.x"].to(device), _whole(inner_levels), carry)
+    effort = _effort(facts["effort"]) if "effort" in facts else None
+    if effort is not None and len(tensors["x_k"]) != 1:
+        raise _DamagedError("an adaptive run is of one image")
     state = cls(
         x_k=tensors["x_k"].to(device),
         outer_step=_whole([facts["outer_step"]])[0],
@@ -136,6 +141,7 @@ def _built(
         x0=tensors["x0"].to(device) if "x0" in tensors else None,
         record=_record(facts),
         y=tensors["y"].to(device) if "y" in tensors else None,
+        effort=effort,
     )
     _check(state)
     return state
@@ -145,6 +151,13 @@ def _whole(values: Any) -> tuple[int, ...]:
     if not isinstance(values, list) or any(type(value) is not int or not 0 <= value < 2**63 for value in values):
         raise _DamagedError("a number in it is none of ours")
     return tuple(values)
+
+
+def _effort(told: Any) -> Adaptive:
+    try:
+        return Adaptive.heard(told)
+    except ValueError as error:
+        raise _DamagedError(error) from None
 
 
 def _record(facts: Mapping[str, Any]) -> tuple[record.Act, ...]:

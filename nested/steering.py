@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nested.diffusion import NestedDiffusion
 from nested.effort import Effort, steps_of
-from nested.record import Choice, Edit, digest
+from nested.record import Choice, Edit, Reallocation, digest
 from nested.run import Run
 from nested.state import NestedState
 from solvers import NoiseSource, Posterior
@@ -155,8 +155,10 @@ def replayed(
         ValueError: an edited run without ``x0_of``, or one that was taken out of others after a choice.
     """
     seeds = next((act.candidates for act in run.record if isinstance(act, Choice)), run.seeds)
-    allocations = [*(allocation for _, allocation in run.reallocations), run.allocation]
-    nested = NestedDiffusion(inner_of(len(seeds)), allocations.pop(0))
+    changes = [act for act in run.record if isinstance(act, Reallocation)]
+    efforts = [*((act.allocation, act.effort) for act in changes), (run.allocation, run.effort)]
+    allocation, effort = efforts.pop(0)
+    nested = NestedDiffusion(inner_of(len(seeds)), effort or allocation)
     again = nested.begin(NoiseSource(seeds, run.x_k.device))
     for act in run.record:
         again = _at(nested, again, act.nfe)
@@ -171,7 +173,7 @@ def replayed(
             x0 = x0_of(act.sha256, again)
             again = edited(nested, again, x0, trust=act.trust, sha256=act.sha256).run
         else:
-            again = nested.extended(again, allocations.pop(0))
+            again = nested.extended(again, efforts.pop(0)[0])
             nested = NestedDiffusion(nested.inner, again.allocation)
     return _at(nested, again, run.spent)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nested import NestedState
+from nested import Adaptive, NestedState
 from nested.allocation import checked
 from nested.record import Edit
 from restoration.commands.settings import EffortSettings, ScanSettings, TileSettings
@@ -52,6 +52,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         checked(self.effort.steps, self.prior.schedule.K)
+        self.spending  # noqa: B018  (refuses a tolerance that is none)
         check_tiling(self.prior, self.tiles.overlap, self.tiles.batch)
         if self.task.fit:
             self.task.kind.check_fit(self.prior.image_shape)
@@ -59,6 +60,12 @@ class Recipe:
     def restorer(self, prior: Prior) -> Restorer:
         """A restorer with a prior, this recipe's own or that in tiles, and the recipe's sampler."""
         return Restorer(prior, self.sampler)
+
+    @property
+    def spending(self) -> tuple[int, ...] | Adaptive:
+        """How evaluations are spent: the allocation, or what decides it as it goes."""
+        tolerance, steps = self.effort.tolerance, self.effort.steps
+        return steps if tolerance is None else Adaptive(tolerance, sum(steps))
 
     def asked_seeds(self) -> tuple[int, ...] | None:
         """One seed a sample, counting on from the one asked for; None where none was."""
@@ -103,6 +110,7 @@ class Recipe:
             "class_label": self.prior.class_label,
             "precision": str(self.prior.network.dtype).removeprefix("torch."),
             "allocation": list(self.effort.steps),
+            **({} if self.effort.tolerance is None else {"adaptive": self.effort.tolerance}),
             "reallocated": [{"nfe": spent, "from": list(steps)} for spent, steps in changes] or None,
             "edits": [asdict(edit) for edit in edits] or None,
             "candidates": candidates,

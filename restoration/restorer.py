@@ -15,7 +15,8 @@ from torch import Tensor
 
 from degradations import Measurement
 from degradations.arguments import number, whole
-from nested import NestedDiffusion, NestedState, supersedes, uniform
+from nested import Adaptive, Effort, NestedDiffusion, NestedState, supersedes, uniform
+from nested.effort import steps_of
 from restoration.check_units import refuse_other_units
 from restoration.evaluate import StoppedError, evaluate
 from restoration.notebook import png_of
@@ -142,7 +143,7 @@ class Restorer:
         measurement: Measurement,
         outer: int = 3,
         inner: int = 10,
-        allocation: Sequence[int] | None = None,
+        allocation: Sequence[int] | Effort | Adaptive | None = None,
         vanilla: bool = False,
         seeds: Sequence[int] | None = None,
         deadline: float | None = None,
@@ -156,7 +157,9 @@ class Restorer:
         Args:
             measurement: in [0, 1] units, of images in the prior's shape.
             outer, inner: outer steps, and inner steps of each.
-            allocation: inner steps of every outer step, e.g. (16, 8, 6), in their place.
+            allocation: inner steps of every outer step, e.g. (16, 8, 6), in their place, or an effort:
+                ``Budget(30)``, or ``Adaptive()``, which decides as it goes, for a measurement of one image
+                (docs/effort.md).
             vanilla: one plain run of the sampler of as many evaluations instead.
             seeds: one an image; None draws them.
             deadline: seconds from the first request. It stops when the next evaluation would not end in time,
@@ -174,20 +177,22 @@ class Restorer:
         """
         if not isinstance(measurement, Measurement):
             raise TypeError(f"measurement must be a Measurement: got {type(measurement).__name__}")
-        if allocation is not None:
-            if isinstance(allocation, str) or not isinstance(allocation, Iterable):
-                raise TypeError(f"allocation must be a sequence of whole numbers: got {allocation!r}")
-            allocation = [whole("allocation", n, 1) for n in allocation]
-        steps = tuple(uniform(outer, inner) if allocation is None else allocation)
-        check_limits(deadline, max_nfe, until)
         if state is not None and not isinstance(state, NestedState):
             raise TypeError(f"state must be a NestedState (NestedState.load reads a file): got {state!r:.60}")
+        effort = uniform(outer, inner) if allocation is None else _effort(allocation)
+        if isinstance(effort, Adaptive):
+            if vanilla:
+                raise ValueError("vanilla is one plain run: an adaptive allocation decides how many there are")
+            effort = informed(effort, state, self.expects(measurement))
+        elif vanilla:
+            effort = (sum(effort),)
+        check_limits(deadline, max_nfe, until)
         if stop is not None and not callable(stop):
             raise TypeError(f"stop must be a function: got {stop!r:.60}")
         if self.clamp:
             refuse_other_units(measurement)
         posterior = self.posterior(measurement)
-        nested = NestedDiffusion(posterior, (sum(steps),) if vanilla else steps)
+        nested = NestedDiffusion(posterior, effort)
         if state is None:
             noise = NoiseSource(resolve_seeds(seeds, len(measurement)), posterior.measurement.y.device)
             state = nested.begin(noise)
@@ -244,7 +249,7 @@ class Restorer:
         measurement: Measurement,
         outer: int = 3,
         inner: int = 10,
-        allocation: Sequence[int] | None = None,
+        allocation: Sequence[int] | Effort | Adaptive | None = None,
         vanilla: bool = False,
         seeds: Sequence[int] | None = None,
         deadline: float | None = None,
@@ -336,6 +341,27 @@ class Restorer:
         """x₀ in the prior's units as it is shown, in [0, 1] units."""
         image = from_model(x0)
         return image.clamp(0, 1) if self.clamp else image
+
+
+def informed(effort: Adaptive, state: NestedState | None, change: Change | None) -> Adaptive:
+    """An adaptive effort with the calibration of its run: its state's own where it goes on, else what is known."""
+    if state is not None and state.effort is not None and effort.asks_as(state.effort):
+        return state.effort
+    return effort if effort.expected or change is None else replace(effort, expected=tuple(change.complete))
+
+
+def _effort(given: Sequence[int] | Effort | Adaptive) -> Sequence[int] | Adaptive:
+    """An allocation that was given, or an effort.
+
+    Raises:
+        TypeError, ValueError: what is neither.
+    """
+    if isinstance(given, Adaptive):
+        return given
+    steps = steps_of(given) if callable(getattr(given, "allocation", None)) else given
+    if isinstance(steps, str) or not isinstance(steps, Iterable):
+        raise TypeError(f"allocation must be a sequence of whole numbers, or an effort: got {given!r}")
+    return tuple(whole("allocation", n, 1) for n in steps)
 
 
 def expected_change(change: Change | None, run: NestedState, nfe: int, complete: bool) -> float | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from degradations import Measurement
-from nested import NestedDiffusion, NestedState
+from nested import Adaptive, NestedDiffusion, NestedState
 from nested.record import Choice
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
@@ -138,7 +138,7 @@ class Session:
         try:
             restoration = self._restorer.restore(
                 self._batch(),
-                allocation=effort.steps,
+                allocation=self.recipe.spending,
                 seeds=[seed for seed in self.seeds for _ in range(len(self.problem.measurement))],
                 deadline=effort.deadline,
                 max_nfe=effort.max_nfe,
@@ -168,8 +168,10 @@ class Session:
         """The state with the edit and the recipe's allocation, and what these change in it."""
         steps, told = self.recipe.effort.steps, tuple[str, ...]()
         edit = None if edit is None or state is None or edit.is_in(state) else edit
-        if state is None or (state.allocation == steps and edit is None):
+        if state is None or (self._same(state) and edit is None):
             return state, None, told
+        if self.recipe.effort.tolerance is not None and not self._same(state):
+            raise ValueError(f"{self._state_name} is of a run that did not decide so: repeat its effort")
         posterior = self.posterior()
         try:
             state.refuse_other(state.allocation, posterior.identities())
@@ -177,13 +179,20 @@ class Session:
             if edit is not None and isinstance(self.problem, Problem) and isinstance(self.given, Picture):
                 changed, said = edit.put_in(state, nested, self._restorer, self.problem, self.given.depth)
                 told = (said,)
-            if state.allocation == steps:
+            if self._same(state):
                 return changed, None, told
             changed = nested.extended(changed, steps)
         except ValueError as error:
             raise ValueError(f"{self._state_name}: {error}") from None
         old, new = (",".join(map(str, allocation)) for allocation in (state.allocation, steps))
         return changed, f"goes on after {state.spent} evaluations with allocation {new} in place of {old}", told
+
+    def _same(self, state: NestedState) -> bool:
+        """Whether a run spends evaluations as the recipe does."""
+        spending = self.recipe.spending
+        if isinstance(spending, Adaptive):
+            return state.effort is not None and spending.asks_as(state.effort)
+        return state.effort is None and state.allocation == spending
 
     def _until_notes(self) -> list[str]:
         if self.recipe.effort.until is None or self._restorer.expects(self.problem.measurement) is not None:
@@ -200,7 +209,7 @@ class Session:
     def _advanced(self, preview: Preview) -> Advanced:
         before, spent = 0 if self.state is None else self.state.spent, preview.state.spent
         pace = preview.elapsed / max(spent - before, 1)
-        coming = next((end for end in accumulate(self.recipe.effort.steps) if end > spent), None)
+        coming = next((end for end in accumulate(preview.state.allocation) if end > spent), None)
         wait = None if coming is None else (coming - spent) * pace
         return Advanced(self.name, spent, preview.total_nfe, wait, preview.complete, preview.state)
 
@@ -227,6 +236,8 @@ class Session:
         """
         best, stopped_by = done.preview, done.stopped_by.value
         record = {**self.record, **(told or {}), **standing(best), "nfe": done.nfe, "stopped_by": stopped_by}
+        if best.state.effort is not None:
+            record["decided"] = list(best.state.allocation)
         images = self.problem.finished(done.image)
         outputs = _outputs(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
         certainty = self._certainty(best)

@@ -96,6 +96,14 @@ class Posterior(Protocol):
         """
         ...
 
+    def fitted(self, allocation: Sequence[int]) -> tuple[int, ...]:
+        """As :meth:`starts`, where that can be told from what was not measured."""
+        ...
+
+    def width(self) -> float | None:
+        """How wide it is what was not measured of one image, in pixels: 0 nothing, ∞ all; None: not known."""
+        ...
+
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks."""
         ...
@@ -166,6 +174,14 @@ class Sampler:
     def onward(self, begun: Sequence[int], allocation: Sequence[int]) -> tuple[int, ...]:
         """Evenly spaced in k from where the run stands, and 0."""
         return outer_levels(begun[-1], len(allocation))
+
+    def fitted(self, allocation: Sequence[int]) -> tuple[int, ...]:
+        """As :meth:`starts`: of what was not measured nothing is known."""
+        return self.starts(allocation)
+
+    def width(self) -> float | None:
+        """None: of what was not measured nothing is known."""
+        return None
 
     def levels(self, k: int, n: int) -> tuple[int, ...]:
         """The n falling levels at which a run from level k asks, evenly spaced in k."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from nested import NestedDiffusion, NestedState
-from solvers import NoiseSource, Spectral
-from solvers.posteriors.spectral import masked_mean
+from nested import Adaptive, Estimate, NestedDiffusion, NestedState, supersedes
+from solvers import NoiseSource, Question, Spectral
 
 Levels = Callable[[Spectral, Sequence[int]], tuple[int, ...]]
 """The noise levels at which inner runs of so many evaluations start, and 0."""
@@ -80,25 +79,8 @@ class Arm:
         return sum(self.allocation)
 
 
-Score = Callable[[Tensor], Tensor]
+Shown = Callable[[Tensor], Tensor]
 """What is measured of pictures (B, C, H, W) in the prior's units, (B,)."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """An inner run up to its last answer, which alone depends on the level of the next one.
-
-    Args:
-        state: before the last answer.
-        answer: the last one.
-        shown: what was shown before it; None of a single evaluation at the beginning.
-        told: (3, B) after each evaluation but the last.
-    """
-
-    state: NestedState
-    answer: Tensor
-    shown: Tensor | None
-    told: list[Tensor]
 
 
 class Shared:
@@ -110,69 +92,87 @@ class Shared:
         score: of what would be returned after an evaluation.
     """
 
-    def __init__(self, sampler: Spectral, seeds: Sequence[int], score: Score) -> None:
+    def __init__(self, sampler: Spectral, seeds: Sequence[int], score: Shown) -> None:
         self.sampler, self.seeds, self.score = sampler, tuple(seeds), score
         self.evaluations = 0
-        self._known: dict[tuple[tuple[int, int], ...], _Part] = {}  # by (evaluations, level) of the inner runs
+        # by (evaluations, level) of the inner runs: the run before its last answer, that answer, and scores
+        self._known: dict[tuple[tuple[int, int], ...], tuple[NestedState, Tensor, list[Tensor]]] = {}
 
-    def told(self, arm: Arm) -> Tensor:
-        """(3, NFE, B), after each evaluation.
-
-        The score of what the arm's run would return if it were stopped then; the RMSE by which what is shown has
-        changed since the evaluation before, 0 of the first; and the RMSE of the newest x̂₀ to what was measured,
-        its noise taken off. Both are in [0, 1] units.
-        """
+    def scores(self, arm: Arm) -> Tensor:
+        """(NFE, B): of what the arm's run would return if it were stopped after each evaluation."""
         levels, found = arm.levels(self.sampler, arm.allocation), list[Tensor]()
         nested, state = NestedDiffusion(self.sampler, arm.allocation), None
-        kept: Tensor | None = None
+        kept: Estimate | None = None
         for i, n in enumerate(arm.allocation):
             place = tuple(zip(arm.allocation[: i + 1], levels[: i + 1], strict=True))
             if place not in self._known:
                 before = self._begun(nested, levels) if state is None else state
                 self._known[place] = self._inner(nested, before, n, kept)
-            part = self._known[place]
-            state = replace(part.state, allocation=arm.allocation, levels=levels)
-            state, estimate = nested.answer(state, part.answer)
-            kept = estimate.x0
-            found += [*part.told, self._told(self.score(kept), kept, part.shown, part.answer)]
-        return torch.stack(found, dim=1)
+            before, answer, part = self._known[place]
+            state = replace(before, allocation=arm.allocation, levels=levels)
+            state, estimate = nested.answer(state, answer)
+            kept = estimate
+            found += [*part, self.score(estimate.x0)]
+        return torch.stack(found)
 
     def _begun(self, nested: NestedDiffusion, levels: tuple[int, ...]) -> NestedState:
         noise = NoiseSource(self.seeds, self.sampler.prior.device)
         return replace(nested.start(self.sampler.initial(levels[0], noise), noise), levels=levels)
 
-    def _inner(self, nested: NestedDiffusion, state: NestedState, n: int, ended: Tensor | None) -> _Part:
-        shown, told = ended, list[Tensor]()
-        score = None if ended is None else self.score(ended)
+    def _inner(
+        self, nested: NestedDiffusion, state: NestedState, n: int, kept: Estimate | None
+    ) -> tuple[NestedState, Tensor, list[Tensor]]:
+        """An inner run up to its last answer, which alone depends on the level after it."""
+        scores: list[Tensor] = []
+        for estimate in self._all_but_last(nested, state, n):
+            best = estimate if kept is None or supersedes(estimate, kept) else kept
+            scores.append(self.score(nested.shown(best)) if not scores or best is estimate else scores[-1])
+            state = estimate.state
+        question = nested.ask(state)
+        assert question is not None  # its last evaluation is left
+        self.evaluations += len(self.seeds)
+        return state, self._answered(question.x, question.k), scores
+
+    def _all_but_last(self, nested: NestedDiffusion, state: NestedState, n: int) -> Iterator[Estimate]:
         for _ in range(n - 1):
-            answer = self._answer(nested, state)
-            state, estimate = nested.answer(state, answer)
-            newest = nested.shown(estimate)
-            # an end of an inner run is returned until the next one
-            told.append(self._told(self.score(newest) if score is None else score, newest, shown, answer))
-            shown = newest
-        return _Part(state, self._answer(nested, state), shown, told)
+            question = nested.ask(state)
+            assert question is not None
+            self.evaluations += len(self.seeds)
+            state, estimate = nested.answer(state, self._answered(question.x, question.k))
+            yield estimate
 
     @torch.no_grad()
-    def _answer(self, nested: NestedDiffusion, state: NestedState) -> Tensor:
-        question = nested.ask(state)
-        assert question is not None  # it is not finished
-        self.evaluations += len(self.seeds)
-        return self.sampler.prior.denoise(question.x, question.k)
-
-    def _told(self, score: Tensor, newest: Tensor, before: Tensor | None, answer: Tensor) -> Tensor:
-        change = torch.zeros_like(newest) if before is None else newest - before
-        rmse = change.square().mean(dim=(1, 2, 3)).sqrt() / 2
-        return torch.stack([score.to(rmse), rmse, residual(self.sampler, answer) / 2])
+    def _answered(self, x: Tensor, k: int | Tensor) -> Tensor:
+        return self.sampler.prior.denoise(x, k)
 
 
 @torch.no_grad()
-def residual(sampler: Spectral, x0: Tensor) -> Tensor:
-    """(B,): RMSE of x̂₀ to what was measured, in the prior's units, the measurement's noise taken off."""
-    known = sampler.nu.isfinite().double()
-    is_known, variance = sampler.look_up(known, torch.where(known > 0, sampler.nu, 0) ** 2)
-    away = sampler.ybar - sampler.measurement.operator.Vt(x0)
-    return masked_mean(away**2 - variance, is_known).clamp(min=0).sqrt().flatten()
+def decided(
+    samplers: Sequence[Spectral], seeds: Sequence[int], efforts: Sequence[Adaptive], score: Shown
+) -> tuple[Tensor, Tensor]:
+    """Runs of one picture each that decide for themselves; their questions share a call of the network.
+
+    Returns:
+        (NFE, B) scores of what each would return if it were stopped after so many evaluations, the last one held
+        where a run has ended by then; and (B,) evaluations that each has made.
+    """
+    loops = [NestedDiffusion(sampler, effort) for sampler, effort in zip(samplers, efforts, strict=True)]
+    device = samplers[0].prior.device
+    runs = [loop.begin(NoiseSource([seed], device)) for loop, seed in zip(loops, seeds, strict=True)]
+    kept: dict[int, Estimate] = {}
+    shown: dict[int, Tensor] = {}
+    scores = []
+    while asked := {i: q for i, loop in enumerate(loops) if (q := loop.ask(runs[i])) is not None}:
+        question = Question.stack(list(asked.values()))
+        answers = torch.split(samplers[0].prior.denoise(question.x, question.k), 1)
+        for i, answer in zip(asked, answers, strict=True):
+            runs[i], estimate = loops[i].answer(runs[i], answer)
+            if i not in kept or supersedes(estimate, kept[i]):
+                kept[i], shown[i] = estimate, loops[i].shown(estimate)
+        scores.append(score(torch.cat([shown[i] for i in range(len(runs))])))
+    most = max(effort.most for effort in efforts)
+    scores += [scores[-1]] * (most - len(scores))
+    return torch.stack(scores), torch.tensor([run.spent for run in runs])
 
 
 def arms(nfe: int = 30) -> tuple[Arm, ...]:

@@ -23,6 +23,8 @@ def check_steering(settings: Settings, batch: bool) -> None:
             raise ValueError(
                 "--candidates goes without --samples, --deadline, --max-nfe, --until and --edit: use --interactive"
             )
+        if effort.tolerance is not None:
+            raise ValueError("--effort adaptive decides for one picture at a time: leave --candidates away")
         if batch:
             raise ValueError("--candidates are of one input: give one file, not a batch")
         if len(steering.choices) > len(effort.steps):

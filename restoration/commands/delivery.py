@@ -60,7 +60,8 @@ class Delivery:
             maps = ("std",) if level is None else ("std", *quantile_names(level), "low", "high")
             paths += [self._beside(name, exact=level is not None) for name in maps]
         if self.previews is not None:
-            paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in accumulate(effort.steps)]
+            ends = accumulate(effort.steps) if effort.tolerance is None else range(1, sum(effort.steps) + 1)
+            paths += [self._preview(self.previews, f"{nfe:03d}") for nfe in ends]
         return paths
 
     def skipped(

@@ -383,6 +383,10 @@ def check_work(asked: TaskSettings, effort: EffortSettings, task: Task) -> None:
     if effort.interval is not None and effort.samples == 1:
         raise ValueError("--interval needs --samples, of which it is made: 8, for instance")
     check_limits(effort.deadline, effort.max_nfe)
+    if effort.tolerance is not None and effort.vanilla:
+        raise ValueError("--vanilla is one plain run: leave --effort adaptive away")
+    if effort.tolerance is not None and effort.samples > 1:
+        raise ValueError("--effort adaptive decides for one picture at a time: leave --samples away")
     last = SEED_LIMIT - effort.samples
     if effort.seed is not None and not 0 <= effort.seed <= last:
         raise ValueError(f"--seed must be from 0 to {last}: got {effort.seed}")

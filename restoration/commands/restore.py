@@ -20,8 +20,8 @@ from restoration.commands.settings import (
     SteeringSettings,
     TaskSettings,
     TileSettings,
-    allocation_of,
     choices_of,
+    effort_of,
     seconds_of,
 )
 from restoration.tasks import HELP, MASKED, NOISY, STROKED, takers
@@ -157,6 +157,13 @@ def restore(
     allocation: Annotated[
         str | None, typer.Option(metavar="16,8,6", help="Inner steps of every outer step, instead.")
     ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|adaptive[:TOL]",
+            help="N evaluations, split evenly; adaptive decides as it goes, at most 30 (docs/effort.md).",
+        ),
+    ] = None,
     sampler: Annotated[
         str | None, typer.Option(help="fire, or the paper's ddrm (docs/samplers.md).  [default: fire]")
     ] = None,
@@ -286,7 +293,7 @@ def restore(
     if not list_priors and convert is None:
         needed = {"INPUT...": inputs, "--task": task}
         _demand(**needed, **({} if plan is not None else {"--output (-o)": output}))
-    steps = allocation_of(outer, inner, allocation)
+    steps, tolerance = effort_of(effort, outer, inner, allocation)
     config = _pairs(prior_config or [])
 
     if list_priors or convert is not None:
@@ -347,6 +354,7 @@ def restore(
         sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
         effort=EffortSettings(
             steps,
+            tolerance=tolerance,
             vanilla=vanilla,
             samples=samples,
             seed=seed,

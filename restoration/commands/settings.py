@@ -124,6 +124,8 @@ class EffortSettings:
 
     Args:
         allocation: inner steps of every outer step.
+        tolerance: of an effort that decides as it goes, RMSE in [0, 1] units, in place of ``allocation``, whose
+            evaluations it makes at most; None: it does not decide.
         vanilla: one plain run of as many steps instead.
         samples: restorations drawn of every picture.
         seed: of the first sample, the next ones count on; None draws it.
@@ -134,6 +136,7 @@ class EffortSettings:
     """
 
     allocation: tuple[int, ...] = (10, 10, 10)
+    tolerance: float | None = field(default=None, kw_only=True)
     vanilla: bool = False
     samples: int = 1
     seed: int | None = None
@@ -144,7 +147,10 @@ class EffortSettings:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The allocation that is run: one outer step of all evaluations with ``vanilla``."""
+        """The allocation that is run: one outer step of all evaluations with ``vanilla``.
+
+        Of an adaptive effort, some of as many evaluations as it makes at most.
+        """
         return (sum(self.allocation),) if self.vanilla else self.allocation
 
 
@@ -289,3 +295,37 @@ def seconds_of(text: str) -> float:
     if found is None or found[2] not in _UNITS or not float(found[1]):
         raise ValueError(f"--plan must be a time above 0, as 2s, 500ms or 1min: got {text!r}")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def effort_of(
+    text: str | None, outer: int | None, inner: int | None, allocation: str | None
+) -> tuple[tuple[int, ...], float | None]:
+    """Inner steps of every outer step, and the tolerance of an effort that decides as it goes, if asked for.
+
+    Args:
+        text: ``30``, so many evaluations split evenly; ``adaptive`` or ``adaptive:0.004``; None is as
+            :func:`allocation_of`.
+        outer, inner, allocation: the options in whose place it stands.
+
+    Raises:
+        ValueError: it is none of these, or stands beside the others.
+    """
+    if text is None:
+        return allocation_of(outer, inner, allocation), None
+    if outer is not None or inner is not None or allocation is not None:
+        raise ValueError("--effort takes the place of --outer, --inner and --allocation: give one or the other")
+    from nested import Adaptive, Budget  # with torch, which other options need not wait for
+
+    kind, colon, told = text.partition(":")
+    try:
+        if kind == "adaptive":
+            adaptive = Adaptive(float(told)) if colon else Adaptive()
+            return Budget(adaptive.most).allocation(), adaptive.tolerance
+        if int(text) <= MOST_STEPS:
+            return Budget(int(text)).allocation(), None
+    except ValueError:
+        pass
+    raise ValueError(
+        "--effort must be a number of evaluations, as 30, or adaptive, or adaptive:TOLERANCE with an RMSE in "
+        f"[0, 1], as adaptive:0.004: got {text!r}"
+    )

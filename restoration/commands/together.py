@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from nested import Fixed
+from nested import Adaptive, Fixed
 from restoration.commands.delivery import Delivery
 from restoration.commands.display import Display
 from restoration.commands.interrupt import Interrupt
@@ -129,12 +129,12 @@ class Together:
 
 
 def _work(session: Session) -> Work:
-    recipe = session.recipe
+    recipe, spending = session.recipe, session.recipe.spending
     return Work(
         session.problem.measurement,
         recipe.sampler,
         session.seeds[0],
-        Fixed(recipe.effort.steps),
+        spending if isinstance(spending, Adaptive) else Fixed(spending),
         max_nfe=recipe.effort.max_nfe,
         samples=recipe.effort.samples,
         overlap=recipe.tiles.overlap,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nested import Budget, Effort, Estimate, NestedDiffusion, NestedState
+from nested import Adaptive, Budget, Effort, Estimate, Fixed, NestedDiffusion, NestedState
 from restoration.priors.tiled import TiledPrior, Windows, prior_for
-from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, expected_change, given_away
+from restoration.restorer import Preview, Restoration, Restorer, StoppedBy, expected_change, given_away, informed
 from restoration.service.planning import Demand, Policy, Waiting, split
 from restoration.service.work import Ended, Event, Improved, Lost, Watch, Work
 from solvers import NoiseSource, Prior, Question
@@ -47,16 +47,18 @@ class Running:
         self.shown = restorer.shown
         self.planned = work.effort is None and work.deadline is not None
         self.max_nfe = work.max_nfe
-        steps = (Budget(policy.most) if work.effort is None else work.effort).allocation()
-        if self.planned:
-            steps = split(policy.most, 0, policy)
-        if work.state is not None and work.effort is None:
-            steps = work.state.allocation
-        self.nested = NestedDiffusion(posterior, steps)
-        self.run = self._begin(work, steps)
-        self.per_evaluation = len(self.tiles.windows(self.run.levels[0])) * work.samples
         calibration = getattr(prior, "calibration", None)
         self.change = calibration.change(measurement, restorer.settings) if calibration else None
+        effort = work.effort or Budget(policy.most)
+        if isinstance(effort, Adaptive):
+            effort = informed(effort, work.state, self.change)
+        if self.planned:
+            effort = Fixed(split(policy.most, 0, policy))
+        if work.state is not None and work.effort is None:
+            effort = Fixed(work.state.allocation)
+        self.nested = NestedDiffusion(posterior, effort)
+        self.run = self._begin(work)
+        self.per_evaluation = len(self.tiles.windows(self.run.levels[0])) * work.samples
         self.windows: Windows | None = None
         self.answered = 0  # pieces of the question asked now
         self.spare = False  # what it asks for now is not part of the plan
@@ -71,14 +73,14 @@ class Running:
         if self.run.x0 is not None:
             self._best = self._preview(self.run.x0, self.run.nfe, self.run.outer_step, True, 0.0)
 
-    def _begin(self, work: Work, steps: Sequence[int]) -> NestedState:
+    def _begin(self, work: Work) -> NestedState:
         state = work.state
         if state is None:
             seeds = range(work.seed, work.seed + work.samples)
             return self.nested.begin(NoiseSource(seeds, self.nested.inner.prior.device))
-        if state.allocation != tuple(steps):
+        if self.nested.effort is None and state.allocation != self.nested.allocation:
             state.refuse_other(state.allocation, self.nested.inner.identities())
-            state = self.nested.reallocated(state, steps)
+            state = self.nested.reallocated(state, self.nested.allocation)
         self.nested.refuse_other(state)
         return state
 

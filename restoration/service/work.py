@@ -10,7 +10,7 @@ from typing import TypeAlias
 from degradations import Measurement
 from degradations.arguments import number, whole
 from nested import NestedState
-from nested.effort import Effort
+from nested.effort import Adaptive, Effort
 from restoration.errors import RestorationError
 from restoration.restorer import Preview, Restoration
 from solvers import Spectral
@@ -24,8 +24,8 @@ class Work:
         measurement: of one picture (B = 1), in [0, 1] units; of any size that the engine's prior can be tiled to.
         settings: of the sampler, as ``Restorer(prior, posterior=…)`` takes them; None is ``Restorer``'s default.
         seed: of the first sample, the next ones count on; a state's own where one is given.
-        effort: ``Fixed((10, 10, 10))``, ``Budget(30)``; None lets the engine plan it from the deadline and the
-            load, and change the plan whenever an inner run has ended.
+        effort: ``Fixed((10, 10, 10))``, ``Budget(30)``, ``Adaptive()``; None lets the engine plan it
+            from the deadline and the load, and change the plan whenever an inner run has ended.
         deadline: seconds from submission by which the result is there; None is as long as it takes.
         max_nfe: evaluations after which to stop; those before ``state`` count.
         samples: restorations drawn of the picture, all in one run.
@@ -42,7 +42,7 @@ class Work:
     measurement: Measurement
     settings: Spectral.Settings | None = None
     seed: int = 0
-    effort: Effort | None = None
+    effort: Effort | Adaptive | None = None
     deadline: float | None = None
     max_nfe: int | None = None
     samples: int = 1
