@@ -87,7 +87,7 @@ def serve(
     if replicas is not None and not ray:
         raise ValueError("--replicas are Ray's: give --ray")
     try:
-        from restoration.service.replicas import Scale
+        from restoration.service.deployment import Scale
         from restoration.service.server import Settings, run
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'nested-restoration[serve]'") from None

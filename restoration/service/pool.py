@@ -71,9 +71,7 @@ class Pool:
         batch: int | None = None,
         most: int = 4,
     ) -> None:
-        self._sources = {known_as(name): name for name in priors}
-        if not self._sources or len(self._sources) != len(priors):
-            raise ValueError(f"priors must be some, with names of their own: got {', '.join(map(str, priors))}")
+        self._sources = sources_of(priors)
         self.names = tuple(self._sources)
         self._device, self._precision = device, precision
         self._shapes: dict[str, tuple[int, int, int]] = {}
@@ -131,6 +129,14 @@ class Pool:
         prior = load_prior(self._sources[name], self._device, self._precision)
         self._shapes[name] = prior.image_shape
         return prior
+
+
+def sources_of(priors: Sequence[str]) -> dict[str, str]:
+    """What ``load_prior`` takes, by the names that clients know them by; ValueError for none or two of a name."""
+    sources = {known_as(name): name for name in priors}
+    if not sources or len(sources) != len(priors):
+        raise ValueError(f"priors must be some, with names of their own: got {', '.join(map(str, priors))}")
+    return sources
 
 
 def known_as(source: str) -> str:

@@ -36,7 +36,7 @@ class Asked:
     precision: str
     batch: int | None
     most: int
-    threads: int
+    threads: int = 1
 
 
 @dataclass(frozen=True, eq=False)

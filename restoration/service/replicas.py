@@ -1,4 +1,4 @@
-"""Engines that Ray Serve runs, a replica a device: runs go to them, and go on elsewhere where one dies.
+"""Engines in other processes, a replica a device: runs go to them, and go on elsewhere where one dies.
 
 What is accepted is in the store of the process that serves HTTP, and so is the newest state that was sent back: a
 replica holds nothing that another could not go on from.
@@ -11,18 +11,16 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from nested import Budget, Fixed, NestedState
 from nested.effort import LEAST
-from restoration.cluster import connected, require_ray, share_of
 from restoration.errors import RestorationError
-from restoration.priors import EMBEDDED, DiffusionPrior, load_prior
+from restoration.priors import DiffusionPrior, load_prior
 from restoration.restorer import Preview, Restoration, StoppedBy
-from restoration.service.pool import known_as
-from restoration.service.replica import Asked, Refused, Replica, Sent
+from restoration.service.replica import Refused, Sent
 from restoration.service.work import (
     CancelledError,
     ClosedError,
@@ -36,105 +34,45 @@ from restoration.service.work import (
 )
 
 _log = logging.getLogger("restoration.service")
-MOST_RUNS = 10_000
-"""Of a replica, as far as Ray is concerned: how many are taken on is for the engine and the server to say."""
 DEATHS = 5
 """Of replicas without an evaluation in between, after which the run itself is taken to be the cause."""
 AGAIN_S = 0.5
 """Between a death and the next try."""
 LONG_S = 3600.0
 """For which an accepted run waits for an engine."""
-TARGET_RUNS = 8
-"""Unfinished runs a replica, beyond which autoscaling starts another."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How many replicas there are: from ``least`` to ``most``, by the load."""
+class Deployment(Protocol):
+    """Replicas somewhere: in a cluster, or in a test."""
 
-    least: int
-    most: int
+    def stream(self, name: str, work: Work, wait: float) -> Any:
+        """What one of them sends of a run, an asynchronous iterator that can be cancelled."""
+        ...
 
-    @classmethod
-    def parsed(cls, text: str) -> Scale:
-        """Of "2" or "1-4"; ValueError for anything else."""
-        least, _, most = text.partition("-")
-        numbers = [part for part in (least, most or least) if part.isdecimal() and 1 <= int(part) <= 4096]
-        if len(numbers) != 2 or int(numbers[0]) > int(numbers[1]):
-            raise ValueError(f"--replicas must be a number, or as 1-4 a least and a most: got {text!r}")
-        return cls(int(numbers[0]), int(numbers[1]))
+    def close(self) -> None:
+        """End them."""
+        ...
 
 
 class Replicas:
     """Engines in other processes, in place of a :class:`Pool` of them in this one.
 
     Args:
-        priors, device, precision, batch, most: as ``Pool``; of every replica.
-        scale: how many; None is one a GPU of the cluster, or one a CPU core.
-        name: of the application in the cluster; one of the same name is replaced.
-
-    Raises:
-        ValueError: no priors, or two of the same name.
-        WorkerError: no Ray, or fewer devices than replicas.
+        sources: the priors, by the names that clients know them by.
+        precision: of their networks.
+        deployment: the processes; closed with this.
     """
 
-    def __init__(
-        self,
-        priors: Sequence[str] = EMBEDDED,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        batch: int | None = None,
-        most: int = 4,
-        scale: Scale | None = None,
-        name: str = "restore-serve",
-    ) -> None:
-        require_ray("--ray")
-        self._sources = {known_as(prior): prior for prior in priors}
-        if not self._sources or len(self._sources) != len(priors):
-            raise ValueError(f"priors must be some, with names of their own: got {', '.join(map(str, priors))}")
-        self.names = tuple(self._sources)
-        self._precision = precision
+    def __init__(self, sources: Mapping[str, str], precision: str, deployment: Deployment) -> None:
+        self._sources, self._precision, self._deployment = sources, precision, deployment
+        self.names = tuple(sources)
         self._priors: dict[str, DiffusionPrior] = {}
         self._lock = threading.Lock()
         self._counted: dict[tuple[str, int], tuple[int, int]] = {}  # calls and pieces by prior and replica
-        self._ray = connected()
-        try:
-            self._name = name
-            self._handle = self._deployed(Asked(tuple(priors), device, precision, batch, most, 1), scale)
-        except BaseException:
-            self._ray.shutdown()
-            raise
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="replicas", daemon=True)
         self._thread.start()
         self._closed = False
-
-    def _deployed(self, asked: Asked, scale: Scale | None) -> Any:
-        from ray import serve
-
-        kind = _kind(asked.device, self._ray)
-        share = share_of(self._ray, kind, None if scale is None else scale.most, "--replicas ")
-        asked = replace(asked, device=kind, threads=share.threads)
-        scale = scale or Scale(share.count, share.count)
-        options: dict[str, Any] = {"num_replicas": scale.most}
-        if scale.least < scale.most:
-            options = {
-                "autoscaling_config": {
-                    "min_replicas": scale.least,
-                    "max_replicas": scale.most,
-                    "target_ongoing_requests": TARGET_RUNS,
-                }
-            }
-        serve.start(proxy_location="Disabled")  # HTTP is this process's; Ray's has no tokens and no bounds
-        deployment = serve.deployment(
-            Replica,
-            name="replica",
-            max_ongoing_requests=MOST_RUNS,
-            ray_actor_options=dict(share.resources),
-            **options,
-        )
-        return serve.run(deployment.bind(asked), name=self._name, route_prefix=None)
 
     # as a Pool
 
@@ -188,20 +126,16 @@ class Replicas:
     def close(self) -> None:
         """End all replicas; what they have not finished goes on in the next server."""
         self._closed = True
-        from ray import serve
-
-        try:
-            serve.delete(self._name)
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
-        finally:
-            self._ray.shutdown()
+        self._deployment.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
 
     # what a run that is away asks of it
 
     def stream(self, name: str, work: Work, wait: float) -> Any:
         """What a replica sends of a run, as it comes."""
-        return self._handle.options(stream=True).restore.remote(name, work, wait)
+        return self._deployment.stream(name, work, wait)
 
     def count(self, name: str, sent: Sent) -> None:
         """Know how much a replica has done."""
@@ -372,10 +306,3 @@ class Away:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
-
-
-def _kind(device: str, ray: Any) -> str:
-    """ "cuda" or "cpu": what replicas run on; "auto" is a GPU where the cluster has any."""
-    if device != "auto":
-        return device.partition(":")[0]
-    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"

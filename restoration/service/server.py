@@ -11,17 +11,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 
 from restoration.priors import EMBEDDED
 from restoration.service.app import create_app
+from restoration.service.deployment import OnRay, Scale
 from restoration.service.jobs import Jobs, Limits
 from restoration.service.opening import Bounds
-from restoration.service.pool import Pool, Workforce
-from restoration.service.replicas import Replicas, Scale
+from restoration.service.pool import Pool, Workforce, sources_of
+from restoration.service.replica import Asked
+from restoration.service.replicas import Replicas
 from restoration.service.security import Access, hosts_of, read_tokens
 from restoration.service.store import Store
 
@@ -121,17 +122,14 @@ def built(settings: Settings) -> tuple[FastAPI, Jobs]:
 
 def _engines(settings: Settings) -> Workforce:
     """What does the work, here or in a cluster."""
-    kept: dict[str, Any] = {
-        "device": settings.device,
-        "precision": settings.precision,
-        "batch": settings.batch,
-        "most": settings.most_priors,
-    }
+    priors, batch, most = settings.priors or EMBEDDED, settings.batch, settings.most_priors
     if not settings.ray:
-        return Pool(settings.priors or EMBEDDED, **kept)
+        return Pool(priors, device=settings.device, precision=settings.precision, batch=batch, most=most)
+    sources = sources_of(priors)
     place = f"{platform.node()} {settings.store.resolve()}"  # what one left in a cluster, its successor replaces
     name = f"restore-serve-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
-    return Replicas(settings.priors or EMBEDDED, **kept, scale=settings.replicas, name=name)
+    asked = Asked(tuple(priors), settings.device, settings.precision, batch, most)
+    return Replicas(sources, settings.precision, OnRay(asked, settings.replicas, name))
 
 
 def run(settings: Settings) -> int:
