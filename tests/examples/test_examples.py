@@ -28,6 +28,27 @@ def test_text_to_image(stable_diffusion: Any, tmp_path: Path, capsys: pytest.Cap
     assert "4 of 4 evaluations" in capsys.readouterr().out
 
 
+def test_steered_text_to_image(stable_diffusion: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pipeline"
+    stable_diffusion.save_pretrained(folder)
+    common = ("a cat", "--pipeline", folder, "--outer", 2, "--inner", 2, "--candidates", 3)
+
+    def pictures(name: str, *more: object) -> dict[str, bytes]:
+        main("steered_text_to_image.py", *common, *more, "--out", tmp_path / name)
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    one = pictures("one", "--choose", "2,3")
+    assert sorted(one) == [*(f"000{nfe}-{i}.png" for nfe in (2, 4) for i in (1, 2, 3)), "result.png"]
+    assert one["result.png"] == one["0004-3.png"]
+    other = pictures("other", "--choose", "1,3")
+    assert one["0002-1.png"] == other["0002-1.png"]
+    assert one["0004-3.png"] != other["0004-3.png"]  # forked from another
+    third = pictures("third", "--choose", "2,3", "--prompt-at", 1, "a dog")
+    assert one["0002-1.png"] == third["0002-1.png"]
+    assert one["0004-3.png"] != third["0004-3.png"]
+    assert "4 of 4 evaluations" in capsys.readouterr().out
+
+
 def test_class_conditional(dit: Any, tmp_path: Path) -> None:
     folder, out = tmp_path / "pipeline", tmp_path / "previews"
     dit.save_pretrained(folder)

@@ -24,6 +24,7 @@ from diffusers import (
 from PIL import Image
 
 from restoration import NestedScheduler
+from restoration.plugins.diffusers import PipelinePreview, SteeringCallback, Wish
 
 Pipeline = Any
 SIZE = {"height": 16, "width": 16}
@@ -134,6 +135,44 @@ def test_an_edit_goes_through_the_outer_update(sd: Pipeline) -> None:
 
     assert np.array_equal(run(0.0), run(None))
     assert not np.array_equal(run(1.0), run(None))
+
+
+def test_candidates_are_forked_from_the_one_that_is_kept_and_prompts_change_on_the_way(sd: Pipeline) -> None:
+    nest(sd)
+
+    def run(*wishes: Wish | None, scale: float = 7.5) -> list[list[np.ndarray]]:
+        seen = []
+
+        def decide(preview: PipelinePreview, pipeline: Pipeline) -> Wish | None:
+            seen.append(list(preview.images))
+            return wishes[preview.outer_step - 1]
+
+        ends = text(
+            sd,
+            num_inference_steps=2,
+            num_images_per_prompt=2,
+            guidance_scale=scale,
+            generator=[torch.Generator().manual_seed(i) for i in range(2)],
+            callback_on_step_end=SteeringCallback(decide, "np"),
+            callback_on_step_end_tensor_inputs=list(SteeringCallback.inputs),
+        )
+        return [*seen, list(ends)]
+
+    plain, chosen, last = run(None, None), run(Wish(keep=1), None), run(None, Wish(keep=1))
+    assert all(np.array_equal(a, b) for a, b in zip(plain[0], chosen[0], strict=True))
+    assert np.array_equal(plain[1][1], chosen[1][1])  # which goes on with its own noise
+    assert not np.array_equal(plain[1][0], chosen[1][0])
+    assert not np.array_equal(chosen[1][0], chosen[1][1])
+    assert np.array_equal(last[2][0], plain[1][1])  # of the last outer step both are the one that is kept
+    for scale in (7.5, 1.0):  # with guidance, and without
+        before, after = run(None, None, scale=scale), run(Wish(prompt="a dog"), None, scale=scale)
+        assert np.array_equal(before[0][0], after[0][0])
+        assert not np.array_equal(before[1][0], after[1][0])
+    zeros = torch.zeros(1, 4, 8, 8)
+    edited = run(Wish(keep=0, x0=zeros), None)
+    assert not np.array_equal(edited[1][0], run(Wish(keep=0), None)[1][0])
+    with pytest.raises(ValueError, match="keep must be one of 0 … 1: got 2"):
+        run(Wish(keep=2), None)
 
 
 def test_an_interrupted_pipeline_keeps_its_estimate(sd: Pipeline) -> None:

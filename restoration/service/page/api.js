@@ -78,10 +78,11 @@ export async function picture(id, show, format = "") {
   return URL.createObjectURL(await answer.blob());
 }
 
-export function submit(image, name, mask, options) {
+export function submit(image, name, mask, options, strokes = null) {
   const form = new FormData();
   form.append("image", image, name);
   if (mask) form.append("mask", mask, "mask.png");
+  if (strokes) form.append("strokes", strokes, "strokes.png");
   form.append("options", JSON.stringify(options));
   return json("/v1/restorations", { method: "POST", body: form });
 }

@@ -3,6 +3,7 @@
 import { ask, json, picture, submit } from "./api.js";
 import { follow } from "./follow.js";
 import { forget } from "./memory.js";
+import { paint } from "./paint.js";
 
 const words = {
   finished: "Done", deadline: "Stopped in time", max_nfe: "Stopped at the evaluations allowed", interrupt: "Stopped",
@@ -11,13 +12,13 @@ const names = { degraded: "as given", std: "spread: white is where samples diffe
 
 export class Card {
   constructor(entry, callbacks) {
-    this.entry = entry; // { id, name, task, image?, mask?, options? }: files only in this page's own life
+    this.entry = entry; // { id, name, task, image?, mask?, options?, strokes?, painted? }: files only in this page's own life
     this.callbacks = callbacks;
     this.element = document.getElementById("card").content.firstElementChild.cloneNode(true);
     const find = (selector) => this.element.querySelector(selector);
     this.parts = Object.fromEntries(
       ["h2", ".before", ".after", ".status", ".heard", "progress", ".strip", ".notes", ".problem", ".stop", ".more",
-        ".again", ".download", ".format", ".forget", ".compare"].map((selector) => [selector.replace(".", ""), find(selector)]));
+        ".again", ".paint", ".candidates", ".download", ".format", ".forget", ".compare"].map((selector) => [selector.replace(".", ""), find(selector)]));
     this.slide = find(".slide input");
     this.parts.h2.textContent = `${entry.name}: ${entry.task}`;
     this.element.setAttribute("aria-label", `${entry.name}: ${entry.task}`);
@@ -29,6 +30,7 @@ export class Card {
     this.parts.compare.addEventListener("pointermove", (event) => { if (event.buttons) this.#drag(event); });
     this.parts.stop.addEventListener("click", () => this.#do("stop", () => ask(this.#at("/stop"), { method: "POST" })));
     this.parts.more.addEventListener("click", () => this.#do("more", () => this.#more()));
+    this.parts.paint.addEventListener("click", () => this.#do("paint", () => this.#paint(this.selected ?? "best", 1)));
     this.parts.again.addEventListener("click", () => this.#do("again", () => this.#again()));
     this.parts.download.addEventListener("click", () => this.#do("download", () => this.#download()));
     this.parts.forget.addEventListener("click", () => this.forget());
@@ -64,7 +66,8 @@ export class Card {
 
   #lost() {
     forget(this.entry.id);
-    for (const button of ["stop", "more", "again", "download"]) this.parts[button].disabled = true;
+    this.parts.candidates.hidden = true;
+    for (const button of ["stop", "more", "again", "paint", "download"]) this.parts[button].disabled = true;
   }
 
   #at = (end) => `/v1/restorations/${this.entry.id}${end}`;
@@ -86,7 +89,10 @@ export class Card {
       this.parts.compare.style.aspectRatio = `${known.width} / ${known.height}`;
       this.parts.compare.classList.toggle("small", known.width < 200);
     }
-    for (const one of known.pictures) if (!this.shown.has(one.name)) await this.#strip(one);
+    for (const one of known.pictures) {
+      if (!this.shown.has(one.name) && !known.candidates.includes(one.name)) await this.#strip(one);
+    }
+    await this.#candidates(known);
     if (this.shown.get("degraded")) this.parts.before.src = this.shown.get("degraded");
     if (known.state === "running" && known.nfe) this.#progress(known);
   }
@@ -118,12 +124,19 @@ export class Card {
       if (data.nfe) this.#live("live");
     } else if (event === "result") {
       this.over = true;
-      this.#drop((name) => name !== "degraded" && !/^\d+$/.test(name)); // of the run that was gone on from
+      this.#drop((name) => name !== "degraded" && !isPreview(name)); // of the run that was gone on from
       await this.#look();
       this.#busy(false);
       this.#progress(data);
       const seed = ` Seed ${data.seeds[0]}.`;
       this.#say(`${words[data.stopped_by] ?? "Done"}: ${this.parts.status.textContent}.${seed}`, true);
+    } else if (event === "candidates") {
+      this.over = true;
+      await this.#look();
+      this.#busy(false);
+      this.#progress(data);
+      this.parts.progress.hidden = false;
+      this.#say(`Which shall be kept? ${data.nfe} of ${data.total_nfe} evaluations${change(data)}`, true);
     } else if (event === "error") {
       this.over = true;
       this.#busy(false);
@@ -212,13 +225,13 @@ export class Card {
   // show what was gone back to, else the best
   #choose() {
     const latest = [...this.parts.strip.children].map((button) => button.dataset.name);
-    const newest = latest.includes("result") ? "result" : latest.findLast((name) => /^\d+$/.test(name));
+    const newest = latest.includes("result") ? "result" : latest.findLast(isPreview);
     const name = this.selected ?? newest;
     for (const button of this.parts.strip.children) {
       button.setAttribute("aria-pressed", String(button.dataset.name === this.selected));
     }
     if (this.shown.get(name)) {
-      this.#show(this.shown.get(name), `${this.entry.name}, ${names[name] ?? `after ${Number(name) || name} evaluations`}`);
+      this.#show(this.shown.get(name), `${this.entry.name}, ${names[name] ?? `after ${parseInt(name) || name} evaluations`}`);
     } else if (this.shown.get("degraded") && !this.parts.after.src) {
       this.parts.after.src = this.shown.get("degraded");
     }
@@ -237,11 +250,13 @@ export class Card {
   }
 
   #busy(yes) {
-    const { stop, more, again, progress } = this.parts;
+    const { stop, more, again, paint, progress } = this.parts;
+    const waits = !this.parts.candidates.hidden;
     const focused = document.activeElement;
     this.element.classList.toggle("busy", yes);
     stop.hidden = !yes;
-    more.hidden = yes;
+    more.hidden = yes || waits;
+    paint.hidden = yes || waits || !this.over || this.element.querySelector('[data-name="std"]') !== null;
     again.hidden = yes || !this.entry.image;
     progress.hidden = !yes;
     if (focused?.hidden && this.element.contains(focused)) (yes ? stop : more).focus(); // not lost to the keyboard
@@ -254,11 +269,85 @@ export class Card {
     this.start();
   }
 
+  // pictures to choose from, while it waits for that
+  async #candidates(known) {
+    const { candidates } = this.parts;
+    const waits = known.state === "waiting";
+    const names = waits ? known.candidates : [];
+    if (candidates.dataset.names === names.join()) return;
+    candidates.dataset.names = names.join();
+    candidates.hidden = true;
+    for (const image of candidates.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    const addresses = await Promise.all(names.map((name) => picture(this.entry.id, name)));
+    candidates.replaceChildren(...addresses.map((address, i) => {
+      const box = document.createElement("div");
+      const keep = document.createElement("button");
+      const image = document.createElement("img");
+      const label = document.createElement("span");
+      const brush = document.createElement("button");
+      keep.type = brush.type = "button";
+      image.src = address;
+      image.alt = "";
+      label.textContent = `Keep ${i + 1}`;
+      keep.append(image, label);
+      keep.addEventListener("click", () => this.#do("candidates", () => this.#keep(i + 1, known.nfe)));
+      keep.addEventListener("pointerenter", () => { if (this.over) this.parts.after.src = address; });
+      keep.addEventListener("focus", () => { if (this.over) this.parts.after.src = address; });
+      brush.textContent = "Paint on it";
+      brush.setAttribute("aria-label", `Paint on candidate ${i + 1}, and keep it`);
+      brush.addEventListener("click", () => this.#do("candidates", () => this.#paint(names[i], i + 1)));
+      box.append(keep, brush);
+      return box;
+    }));
+    candidates.hidden = !waits;
+    if (waits) this.parts.after.src = addresses[0];
+  }
+
+  async #keep(number, nfe) {
+    await ask(this.#at("/choose"), {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ keep: [number], nfe }),
+    });
+    this.#goOn();
+  }
+
+  // in colorize what is painted is measured, and the run begins anew; elsewhere the changed preview goes on
+  async #paint(name, candidate) {
+    const hints = this.entry.task === "colorize";
+    const content = await (await ask(this.#at(`/image?show=${encodeURIComponent(name)}&format=png`))).blob();
+    const made = await paint(content, { hints, strokes: this.entry.strokes });
+    if (!made) return;
+    if (hints) {
+      const known = await json(this.#at(""));
+      const asked = Object.fromEntries(Object.entries(known.options).filter(([, value]) => value !== null));
+      const image = this.entry.image ?? await (await ask(this.#at("/image?show=degraded&format=png"))).blob();
+      if (!this.entry.image) delete asked.simulate; // what is left of it is grey already
+      asked.seed = known.seeds[0];
+      const again = await submit(image, this.entry.name, null, asked, made.painted);
+      this.callbacks.add({ ...this.entry, id: again.id, options: asked, strokes: made.strokes, painted: made.painted });
+      return;
+    }
+    const form = new FormData();
+    form.append("image", made.whole, "painted.png");
+    form.append("candidate", String(candidate));
+    form.append("trust_edit", String(made.trust));
+    await ask(this.#at("/edit"), { method: "POST", body: form });
+    this.#goOn();
+  }
+
+  #goOn() {
+    this.parts.candidates.hidden = true;
+    this.parts.candidates.dataset.names = "gone";
+    this.selected = null;
+    this.#busy(true);
+    this.#say("Waiting for its turn…");
+    this.start();
+  }
+
   async #again() {
     const { image, name, mask, options } = this.entry;
     const asked = { ...options };
     delete asked.seed;
-    const made = await submit(image, name, mask, asked);
+    const made = await submit(image, name, mask, asked, this.entry.painted);
     this.callbacks.add({ ...this.entry, id: made.id });
   }
 
@@ -277,8 +366,9 @@ export class Card {
   // what a button does; until it is done, the button does it no second time
   async #do(name, act) {
     const button = this.parts[name];
-    const focused = document.activeElement === button;
-    button.disabled = true;
+    const focused = document.activeElement === button || (name === "candidates" && button.contains(document.activeElement));
+    const all = name === "candidates" ? [...button.querySelectorAll("button")] : [button];
+    for (const one of all) one.disabled = true;
     this.parts.problem.hidden = true;
     try {
       await act();
@@ -286,7 +376,7 @@ export class Card {
       const when = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
       this.#trouble(error.message + when);
     }
-    button.disabled = false;
+    for (const one of all) one.disabled = false;
     if (focused && document.activeElement === document.body) {
       (button.hidden ? this.parts.stop : button).focus();
     }
@@ -308,6 +398,8 @@ export function sentence(text) {
   const whole = /^\S+:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1); // a file keeps its name
   return /[.!?]$/.test(whole) ? whole : `${whole}.`;
 }
+
+const isPreview = (name) => /^\d+(-\d+)?$/.test(name);
 
 const nameOf = (href) => new URL(href, location).searchParams.get("show");
 

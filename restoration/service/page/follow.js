@@ -16,7 +16,7 @@ function rearrange() {
 }
 document.addEventListener("visibilitychange", rearrange);
 
-// Events of a restoration until its result: await tell({event, data}). Between streams, what is known of it is told
+// Events of a restoration until its result, or candidates to choose from: await tell({event, data}). Between streams, what is known of it is told
 // as {event: "known", data}. What tell could not take is told again.
 export async function follow(id, tell, signal) {
   const one = { last: 0, streaming: false, turn: null };
@@ -68,7 +68,7 @@ async function stream(id, one, tell, works) {
       if (said.event) await tell({ event: said.event, data: JSON.parse(said.data) });
       if (said.id) one.last = Number(said.id);
       works();
-      if (said.event === "result" || said.event === "error") return true;
+      if (["result", "candidates", "error"].includes(said.event)) return true;
     }
   }
 }
@@ -76,7 +76,7 @@ async function stream(id, one, tell, works) {
 // the same, by asking; an ended restoration's stream is short, and has the result
 async function look(id, one, tell, works) {
   const known = await json(`/v1/restorations/${id}`, { signal: one.turn.signal });
-  if (known.state === "done" || known.state === "failed") return stream(id, one, tell, works);
+  if (["done", "waiting", "failed"].includes(known.state)) return stream(id, one, tell, works);
   await tell({ event: "known", data: known });
   works();
   return false;

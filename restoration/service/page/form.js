@@ -5,7 +5,7 @@ import { sentence } from "./card.js";
 import { EXAMPLES } from "./examples.js";
 import { MaskEditor } from "./mask.js";
 
-const NUMBERS = ["deadline", "outer", "inner", "samples", "seed", "max_nfe", "quality", "grow"];
+const NUMBERS = ["deadline", "outer", "inner", "samples", "candidates", "seed", "max_nfe", "quality", "grow"];
 const TEXTS = ["task", "prior", "kernel", "pattern", "aim", "sampler"];
 
 export class Form {

@@ -1,14 +1,18 @@
-// A brush over a picture: what is painted is to be filled. Strokes are kept, so that each can be undone.
+// A brush over a picture: what is painted is to be filled, or with colours, is to be there. Strokes are kept, so that
+// each can be undone.
 
 const TINT = [220, 40, 60];
 
 export class MaskEditor {
-  constructor(root, changed) {
-    this.canvas = root.querySelector("#canvas");
-    this.stage = root.querySelector("#stage");
-    this.tools = root.querySelector("#tools");
-    this.help = root.querySelector("#mask-help");
+  // root holds the parts by data-tool; colour tells what is painted with, where that is not a mask
+  constructor(root, changed, colour = null) {
+    const tool = (name) => root.querySelector(`[data-tool="${name}"]`);
+    this.canvas = tool("canvas");
+    this.stage = tool("stage");
+    this.tools = tool("tools");
+    this.help = tool("help");
     this.changed = changed;
+    this.colour = colour;
     this.mask = document.createElement("canvas");
     this.strokes = [];
     this.stroke = null;
@@ -16,15 +20,17 @@ export class MaskEditor {
     this.erasing = false;
     this.cursor = null;
     this.enabled = false;
-    const on = (id, act) => root.querySelector(id).addEventListener("click", act);
-    on("#brush", () => this.#erase(false));
-    on("#eraser", () => this.#erase(true));
-    on("#undo", () => this.undo());
-    on("#clear", () => { this.strokes = []; this.#redraw(); });
-    on("#zoom-in", () => this.#zoomTo(this.zoom * 1.5));
-    on("#zoom-out", () => this.#zoomTo(this.zoom / 1.5));
-    this.size = root.querySelector("#size");
-    root.querySelector("#mask-file").addEventListener("change", (event) => this.#fromFile(event.target));
+    this.brush = tool("brush");
+    this.eraser = tool("eraser");
+    const on = (name, act) => tool(name).addEventListener("click", act);
+    on("brush", () => this.#erase(false));
+    on("eraser", () => this.#erase(true));
+    on("undo", () => this.undo());
+    on("clear", () => { this.strokes = []; this.#redraw(); });
+    on("zoom-in", () => this.#zoomTo(this.zoom * 1.5));
+    on("zoom-out", () => this.#zoomTo(this.zoom / 1.5));
+    this.size = tool("size");
+    tool("file")?.addEventListener("change", (event) => this.#fromFile(event.target));
     this.canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.#go(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => { this.stroke = null; });
@@ -42,9 +48,9 @@ export class MaskEditor {
     }, { passive: false });
   }
 
-  show(bitmap) {
+  show(bitmap, strokes = []) {
     this.bitmap = bitmap;
-    this.strokes = [];
+    this.strokes = strokes;
     this.canvas.width = this.mask.width = bitmap.width;
     this.canvas.height = this.mask.height = bitmap.height;
     this.size.max = Math.max(Math.round(Math.max(bitmap.width, bitmap.height) / 4), 4);
@@ -77,10 +83,26 @@ export class MaskEditor {
     return flat.convertToBlob({ type: "image/png" });
   }
 
+  // what was painted, its colours on a transparent ground, as a PNG
+  async painted() {
+    const alone = new OffscreenCanvas(this.mask.width, this.mask.height);
+    alone.getContext("2d").drawImage(this.mask, 0, 0);
+    return alone.convertToBlob({ type: "image/png" });
+  }
+
+  // the picture with what was painted over it, as a PNG
+  async whole() {
+    const both = new OffscreenCanvas(this.mask.width, this.mask.height);
+    const context = both.getContext("2d");
+    context.drawImage(this.bitmap, 0, 0);
+    context.drawImage(this.mask, 0, 0);
+    return both.convertToBlob({ type: "image/png" });
+  }
+
   #erase(yes) {
     this.erasing = yes;
-    this.tools.querySelector("#brush").setAttribute("aria-pressed", String(!yes));
-    this.tools.querySelector("#eraser").setAttribute("aria-pressed", String(yes));
+    this.brush.setAttribute("aria-pressed", String(!yes));
+    this.eraser.setAttribute("aria-pressed", String(yes));
   }
 
   #zoomTo(zoom) {
@@ -104,7 +126,7 @@ export class MaskEditor {
   }
 
   #newStroke(point) {
-    const stroke = { points: [point], size: Number(this.size.value), erases: this.erasing };
+    const stroke = { points: [point], size: Number(this.size.value), erases: this.erasing, colour: this.colour?.() ?? "white" };
     this.strokes.push(stroke);
     return stroke;
   }
@@ -166,7 +188,7 @@ export class MaskEditor {
         continue;
       }
       mask.globalCompositeOperation = stroke.erases ? "destination-out" : "source-over";
-      mask.strokeStyle = mask.fillStyle = "white";
+      mask.strokeStyle = mask.fillStyle = stroke.colour;
       mask.lineWidth = stroke.size;
       mask.lineCap = mask.lineJoin = "round";
       mask.beginPath();
@@ -187,9 +209,11 @@ export class MaskEditor {
       const tint = new OffscreenCanvas(this.mask.width, this.mask.height);
       const over = tint.getContext("2d");
       over.drawImage(this.mask, 0, 0);
-      over.globalCompositeOperation = "source-in";
-      over.fillStyle = `rgb(${TINT.join(" ")} / 0.6)`;
-      over.fillRect(0, 0, tint.width, tint.height);
+      if (!this.colour) {
+        over.globalCompositeOperation = "source-in";
+        over.fillStyle = `rgb(${TINT.join(" ")} / 0.6)`;
+        over.fillRect(0, 0, tint.width, tint.height);
+      }
       shown.drawImage(tint, 0, 0);
       if (this.cursor) {
         shown.beginPath();

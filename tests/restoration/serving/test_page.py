@@ -268,3 +268,60 @@ def test_late_preview_is_not_put_over_the_result_and_no_address_leaks(context: A
     page.get_by_role("button", name="Forget this restoration").click()
     expect(card).to_have_count(0)
     assert page.evaluate("alive.size") == 0
+
+
+def test_candidates_are_chosen_by_mouse_and_keyboard(context: Any, served: str) -> None:
+    page = opened(context, served)
+    choose(page, outer="2", inner="3", seed="7", candidates="3")
+    page.get_by_role("button", name="Restore").click()
+    card = page.locator(".card")
+    offered = card.get_by_role("group", name="Candidates: keep one")
+    expect(offered.get_by_role("button", name=re.compile(r"^Keep \d"))).to_have_count(3)
+    expect(card.locator(".status")).to_have_text(re.compile("Which shall be kept. 3 of 6"))
+    page.reload()  # it waits through that, too
+    expect(offered.get_by_role("button", name=re.compile(r"^Keep \d"))).to_have_count(3)
+    expect(card.get_by_role("button", name="Keep going")).to_be_hidden()
+    offered.get_by_role("button", name="Keep 2").click()
+    expect(card.locator(".status")).to_have_text(re.compile("Which shall be kept. 6 of 6"))
+    expect(card.get_by_role("button", name="after 3")).to_be_visible()  # the one that was kept
+    offered.get_by_role("button", name="Keep 3").focus()
+    page.keyboard.press("Enter")
+    expect(card.locator(".status")).to_have_text(re.compile("Done: 6 of 6 evaluations.*Seed 7"))
+    expect(offered).to_be_hidden()
+    expect(card.get_by_role("button", name="Keep going")).to_be_visible()
+
+
+def test_a_result_is_painted_on_as_an_edit_and_a_coloured_one_with_strokes(context: Any, served: str) -> None:
+    page = opened(context, served)
+    choose(page, "inpaint", outer="1", inner="6", seed="7")
+    page.locator("#canvas").focus()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Restore").click()
+    card = page.locator(".card")
+    card.get_by_role("button", name="Paint on it").click()
+    dialog = page.get_by_role("dialog", name="Paint on it")
+    canvas = dialog.get_by_role("img", name="The picture to paint on")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.5, steps=5)
+    page.mouse.up()
+    dialog.get_by_role("button", name="Go on with it").click()
+    expect(card.locator(".status")).to_have_text(re.compile("Done: 12 of 12"))
+    expect(card.locator(".notes")).to_contain_text("of the edit contradicts the measurement")
+    page.locator("summary").click()  # closed, to be opened again
+    choose(page, "colorize", outer="1", inner="2", seed="7")
+    page.get_by_role("button", name="Restore").click()
+    expect(card.first.locator(".status")).to_have_text(re.compile("Done: 2 of 2"))
+    card.first.get_by_role("button", name="Paint on it").click()
+    dialog.get_by_label("Colour").fill("#20a040")
+    canvas.focus()
+    page.keyboard.press("Space")  # the brush is in the middle
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Space")
+    expect(dialog.get_by_text("Keep it also where")).to_be_hidden()
+    with page.expect_request(lambda request: request.method == "POST") as sent:
+        dialog.get_by_role("button", name="Go on with it").click()
+    assert b'name="strokes"; filename="strokes.png"' in (sent.value.post_data_buffer or b"")
+    expect(card).to_have_count(3)
+    expect(card.first.locator(".status")).to_have_text(re.compile("Done: 2 of 2.*Seed 7"))
