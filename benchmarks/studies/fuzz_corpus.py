@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from benchmarks.engine.chunk import ORIGINAL, Chunk
 from benchmarks.engine.results import Results
 from benchmarks.engine.trials import Look
+from benchmarks.studies import fuzz_scans
 from nested import NestedState
 from restoration.commands.settings import EffortSettings
 from restoration.pictures import images
@@ -286,8 +287,10 @@ KINDS: dict[str, tuple[Callable[[Path], None], Act, int]] = {
     "calibration": (lambda folder: write_calibrations(folder / "prior"), read_calibration, 150),
     "results": (write_results, read_results, 250),
     "training": (write_training, read_training, 100),
+    "dicom": (fuzz_scans.write_dicom, fuzz_scans.read_scan, 250),
+    "nifti": (fuzz_scans.write_nifti, fuzz_scans.read_scan, 150),
 }
-"""What writes sound files, what reads one, and how many of 3,000 cases."""
+"""What writes sound files, what reads one, and how many of all cases; another kind of file is one more line."""
 
 
 def sound_files(folder: Path, kinds: Sequence[str]) -> None:

@@ -198,6 +198,8 @@ def codestream_size(frame: bytes) -> tuple[int, int] | None:
 
 
 def _decoded(dataset: Dataset, syntax: str) -> Array:
+    if syntax == _RLE:  # pydicom's own: another plugin's panics are no errors that Python programs catch
+        dataset.pixel_array_options(decoding_plugin="pydicom")
     try:
         pixels: Array = dataset.pixel_array
     except (RuntimeError, NotImplementedError) as error:

@@ -89,13 +89,16 @@ def save(
     try:
         data = encode(volume, path.name, record or {}, deidentify=deidentify or volume.deidentified)
         atomic_write(path, lambda file: file.write(data))
-    except (OSError, OutputError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise OutputError(f"{path}: cannot be written: {why}") from None
+    except Exception as error:  # pydicom raises many types for a data set that was odd when it was read
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise OutputError(" ".join(f"{path}: cannot be written: {why}".split())[:500]) from None
 
 
 def check_form(volume: Volume | None, path: Path) -> None:
-    """OutputError where a volume cannot be written to a file of that suffix: found before any work."""
+    """OutputError where a volume cannot be written to a file of that suffix: found before any work.
+
+    A DICOM file is made and dropped: what is odd in a data set shows when it is written.
+    """
     from restoration.medical.dicom import DicomHeader
 
     if volume is None or not path.name.lower().endswith(DICOM):
@@ -104,6 +107,11 @@ def check_form(volume: Volume | None, path: Path) -> None:
         raise OutputError(f"{path}: DICOM is written only of what was read from it; write .nii.gz, .tif or .png")
     if volume.stored.dtype.kind == "f":
         raise OutputError(f"{path}: DICOM images hold whole numbers: leave --float away, or write .nii.gz or .tif")
+    try:
+        encode(volume, path.name, {}, deidentify=volume.deidentified)
+    except Exception as error:
+        why = f"{path}: its data set cannot be written again: {error}"
+        raise OutputError(" ".join(why.split())[:500]) from None
 
 
 def encode(volume: Volume, name: str, record: Mapping[str, Any], *, deidentify: bool = False) -> bytes:
