@@ -36,6 +36,9 @@ class NoiseSchedule:
             raise ValueError("alpha_bars must decrease strictly and stay above 0")
         self.alpha_bars = values
         self.K = len(values) - 1
+        # a step asks for several, one at a time
+        self._alpha_bars: list[float] = values.tolist()
+        self._sigmas: list[float] = ((1 - values) / values).sqrt().tolist()
 
     @classmethod
     def linear(cls, K: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
@@ -70,6 +73,8 @@ class NoiseSchedule:
     def alpha_bar(self, k: Sequence[int] | Tensor) -> Tensor: ...
     def alpha_bar(self, k: int | Sequence[int] | Tensor) -> float | Tensor:
         """ᾱ_k: a float for one level, float64 for several."""
+        if type(k) is int and 0 <= k <= self.K:
+            return self._alpha_bars[k]
         index = torch.as_tensor(k)
         if index.is_floating_point() or bool((index < 0).any()) or bool((index > self.K).any()):
             raise ValueError(f"k must be whole numbers from 0 to {self.K}: got {k}")
@@ -82,6 +87,8 @@ class NoiseSchedule:
     def sigma(self, k: Sequence[int] | Tensor) -> Tensor: ...
     def sigma(self, k: int | Sequence[int] | Tensor) -> float | Tensor:
         """σ_k = √((1−ᾱ_k)/ᾱ_k): a float for one level, float64 for several."""
+        if type(k) is int and 0 <= k <= self.K:
+            return self._sigmas[k]
         alpha_bar = torch.as_tensor(self.alpha_bar(k), dtype=torch.float64)
         values = ((1 - alpha_bar) / alpha_bar).sqrt()
         return values if values.ndim else float(values)

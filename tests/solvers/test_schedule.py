@@ -91,3 +91,10 @@ def test_levels_are_numpys_interpolation_bit_for_bit_and_differentiable(schedule
     # dk/dσ = 1/(σ · Δ log σ), in float64
     assert float(slope) == pytest.approx(1 / (middle * float((knots[1] / knots[0]).log())), rel=1e-12)
     assert float(torch.func.grad(schedule.level)(torch.tensor(1e6))) == 0
+
+
+def test_one_level_at_a_time_is_bit_for_bit_what_all_at_once_are() -> None:
+    schedule = NoiseSchedule.linear()
+    levels = range(schedule.K + 1)
+    assert [schedule.alpha_bar(k) for k in levels] == schedule.alpha_bar(levels).tolist()
+    assert [schedule.sigma(k) for k in levels] == schedule.sigma(levels).tolist()
