@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from degradations import SVDOperator as SVDOperator
     from degradations import check_operator as check_operator
     from degradations import simulate as simulate
+    from nested import Adaptive as Adaptive
     from nested import Budget as Budget
     from nested import Estimate as Estimate
     from nested import Fixed as Fixed
@@ -109,6 +110,7 @@ _HOMES = {
         "ddrm_coefficients",
     ),
     "nested": (
+        "Adaptive",
         "Budget",
         "Estimate",
         "Fixed",
