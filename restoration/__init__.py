@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from degradations import check_operator as check_operator
     from degradations import hinted as hinted
     from degradations import simulate as simulate
+    from nested import Adaptive as Adaptive
     from nested import Budget as Budget
     from nested import Estimate as Estimate
     from nested import Fixed as Fixed
@@ -113,6 +114,7 @@ _HOMES = {
         "ddrm_coefficients",
     ),
     "nested": (
+        "Adaptive",
         "Budget",
         "Estimate",
         "Fixed",

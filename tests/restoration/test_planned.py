@@ -13,6 +13,7 @@ from running import restore
 from torch import Tensor
 
 from degradations import Inpainting, Measurement
+from nested import Adaptive, Budget
 from restoration import restorer as module
 from restoration.commands.settings import seconds_of
 from restoration.priors import GaussianPrior
@@ -96,3 +97,26 @@ def test_the_command_plans_and_restores_nothing(tmp_path: Path, monkeypatch, cap
     assert [seen["nfe"] for seen in told["previews"]] == [10, 20, 30]
     assert told["previews"][0]["expected_change"] > told["previews"][1]["expected_change"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["small.png"]
+
+
+def test_a_restorer_takes_efforts_and_tells_an_adaptive_one_what_its_prior_s_calibration_expects() -> None:
+    restorer = Restorer(Timed())
+    assert restorer.restore(measurement(), allocation=Budget(4), seeds=[1]).nfe == 4
+    done = restorer.restore(measurement(), allocation=Adaptive(0.03), seeds=[1])
+    # half of the pixels, one by one: 10 evaluations, after which 0.02 is expected
+    assert (done.nfe, done.total_nfe, done.preview.state.allocation) == (10, 10, (10,))
+    effort = done.preview.state.effort
+    assert effort is not None
+    assert effort.expected == ((0.5, 0.02), (1.0, 0.0))
+    again = restorer.restore(measurement(), allocation=Adaptive(0.03), state=done.preview.state)
+    assert again.image.equal(done.image)
+
+
+def test_an_adaptive_effort_is_of_one_image_and_is_no_plain_run() -> None:
+    restorer = Restorer(Timed())
+    with pytest.raises(ValueError, match="one image"):
+        restorer.restore(measurement().expand(2), allocation=Adaptive(0.03))
+    with pytest.raises(ValueError, match="vanilla"):
+        restorer.restore(measurement(), allocation=Adaptive(0.03), vanilla=True)
+    with pytest.raises(TypeError, match="or an effort"):
+        restorer.restore(measurement(), allocation=3)  # type: ignore[arg-type]

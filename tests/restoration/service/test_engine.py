@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from nested import Budget, Fixed, NestedState
+from nested import Adaptive, Budget, Fixed, NestedState
 from restoration.priors import TiledPrior, prior_for
 from restoration.restorer import Restoration, Restorer, StoppedBy
 from restoration.service.engine import Engine
@@ -55,7 +55,7 @@ def alone(work: Work) -> Restoration:
     assert work.effort is not None
     return Restorer(prior, work.settings).restore(
         work.measurement.expand(work.samples),
-        allocation=work.effort.allocation(),
+        allocation=work.effort,
         seeds=seeds,
         max_nfe=work.max_nfe,
     )
@@ -83,6 +83,21 @@ def test_each_of_64_random_runs_gives_what_it_gives_alone(batch: int) -> None:
         single = alone(work)
         assert float((done.image - single.image).abs().max()) < ROUNDING
         assert (done.nfe, done.seeds, done.stopped_by) == (single.nfe, single.seeds, StoppedBy.FINISHED)
+
+
+def test_adaptive_runs_share_calls_and_decide_as_each_does_alone() -> None:
+    """Some end early, by what their own inner runs change."""
+    works = [
+        Work(measurement(seed), FIRE.Settings("natural"), seed, Adaptive(0.1, most=20), every=True)
+        for seed in range(8)
+    ]
+    with Engine(gaussian(), batch=8) as engine:
+        results = [ticket.result(60) for ticket in [engine.submit(work) for work in works]]
+    for work, done in zip(works, results, strict=True):
+        single = alone(work)
+        assert float((done.image - single.image).abs().max()) < ROUNDING
+        assert done.preview.state.allocation == single.preview.state.allocation
+        assert (done.nfe, done.stopped_by) == (single.nfe, StoppedBy.FINISHED)
 
 
 def test_events_come_in_order_and_the_end_once(clock: Clock) -> None:
