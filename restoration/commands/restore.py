@@ -102,6 +102,12 @@ def restore(
             "as pay.",
         ),
     ] = "1",
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="here|ray[:N]", help="Spread inputs over N processes with Ray; ray: one a GPU or CPU core."
+        ),
+    ] = "here",
     prior: Annotated[
         str,
         typer.Option(
@@ -285,6 +291,7 @@ def restore(
                 max_nfe=max_nfe,
             ),
             batch=None if batch == AUTO else _whole("--batch", batch),
+            workers=workers,
         )
     )
 

@@ -204,6 +204,7 @@ class Settings:
 
     Args:
         batch: images of the prior's size in a call of the network, of several inputs; None measures how many pay.
+        workers: "here", or as ``restoration.cluster.count_of`` reads it: who restores several inputs.
     """
 
     inputs: tuple[Path, ...]
@@ -215,6 +216,7 @@ class Settings:
     sampler: SamplerSettings = SamplerSettings()
     effort: EffortSettings = EffortSettings()
     batch: int | None = 1
+    workers: str = "here"
 
 
 def allocation_of(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:
