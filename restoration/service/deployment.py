@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,6 +70,7 @@ class OnRay:
     def _deployed(self, asked: Asked, scale: Scale | None) -> Any:
         from ray import serve
 
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # a death is ours to tell
         kind = kind_of(asked.device, self._ray)
         share = share_of(self._ray, kind, None if scale is None else scale.most, "--replicas ")
         asked = replace(asked, device=kind, threads=share.threads)
