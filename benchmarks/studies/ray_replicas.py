@@ -1,9 +1,9 @@
 """One replica of ``restore-serve --ray`` against several, and one that is killed in the middle.
 
 Run: ``python -m benchmarks.studies.ray_replicas [--faces faces.tar] [--replicas 1,2]``. All runs are submitted at
-once to a server on this machine; restorations a second count from the first submission to the last result. Then the
-same again while one replica's process gets a SIGKILL. It exits 1 where an accepted run is lost, or a picture is not
-the undisturbed one bit for bit (calls are of one picture, so that all have the same size).
+once to a server on this machine; restorations a second count from the first submission to the last result. Then
+the same again while one replica's process gets a SIGKILL. It exits 1 where an accepted run is lost, or a picture
+is not the undisturbed one bit for bit (calls are of one picture, so that all have the same size).
 """
 
 from __future__ import annotations
