@@ -69,6 +69,13 @@ def connected() -> Any:
     return ray
 
 
+def kind_of(device: str, ray: Any) -> str:
+    """ "cuda" or "cpu": what replicas run on; "auto" is a GPU where the cluster has any."""
+    if device != "auto":
+        return device.partition(":")[0]
+    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"
+
+
 @dataclass(frozen=True)
 class Share:
     """What each of so many workers has of a cluster.

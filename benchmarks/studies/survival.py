@@ -110,7 +110,7 @@ def events(setting: Setting) -> int:
     """Tell what readers of events cost."""
     picture, asked = uploads(setting.faces, 1, SIDE)[0], {**DENOISE, "allocation": "10,10,10"}
     with serving(setting.context, setting.small(), setting.folder / "events", "--batch", "8") as server:
-        arms = asyncio.run(survival_weight.readers(server, picture, 3, 8, asked))
+        arms = asyncio.run(survival_weight.readers(server, picture, 3, 5, asked))
     alone = arms["nobody"][0]
     rows = [
         [name, f"{1000 * cpu:.0f}", f"{1000 * (cpu - alone):+.0f}", f"{sent / 1024:.0f}"]

@@ -123,7 +123,8 @@ class Display:
     def show(self, event: Event) -> None:
         """Tell an event: its JSON line on stdout with ``as_json``, else text, or the bar a little longer."""
         if isinstance(event, Advanced):
-            self._advance(event)
+            wait = event.next_preview_s
+            self.advance(event.nfe, "" if wait is None else f"next preview in {wait:.1f} s")
         elif self.as_json:
             line = event.json()
             with _nobody_may_listen():
@@ -147,13 +148,11 @@ class Display:
             self._bar.remove_task(self._task)
             self._task = None
 
-    def _advance(self, event: Advanced) -> None:
-        if self._task is None:
-            return
-        wait = event.next_preview_s
-        text = "" if wait is None else f"next preview in {wait:.1f} s"
-        with _nobody_may_listen():
-            self._bar.update(self._task, completed=event.nfe, next_preview=text)
+    def advance(self, nfe: int, text: str = "") -> None:
+        """Show how many evaluations of the bar's have been made."""
+        if self._task is not None:
+            with _nobody_may_listen():
+                self._bar.update(self._task, completed=nfe, next_preview=text)
 
 
 def _in_words(event: Previewed | Restored | Skipped | Noted | LeftOut) -> str:

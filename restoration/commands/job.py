@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from restoration.cluster import count_of, require_ray
 from restoration.commands import scans
 from restoration.commands.checks import check_steering
 from restoration.commands.delivery import Delivery, StateFile
@@ -55,20 +56,27 @@ def run(settings: Settings) -> int:
     own = [path for path in (output.path, output.previews) if path is not None and path.is_dir()]
     found = inputs.expand(settings.inputs, output.recursive, own)
     deliveries = _deliveries(settings, task, found)
-    recipe = recipe_of(settings, task)
     interrupt = Interrupt(ANSWER)
+    shared = len(deliveries) > 1 and settings.workers != "here"
+    recipe = None if shared else recipe_of(settings, task)  # else each worker's own
     with Display(output.json) as display, interrupt.heard():
         for path, why in found.left_out:
             display.show(LeftOut(str(path), why))
         tally = Tally(display, found.batch)
-        prepare = partial(_session, settings, recipe, display=display, once=scans.Once())
+        once = scans.Once()
         alone = settings.batch == 1 or settings.effort.deadline is not None or settings.effort.until is not None
-        if len(deliveries) > 1 and not alone:
+        if recipe is None:
+            from restoration.commands.sharded import Sharded
+
+            left = Sharded(settings, deliveries, display, interrupt, tally).restore()
+        elif len(deliveries) > 1 and not alone:
             from restoration.commands.together import Together  # with the engine, which one input does without
 
+            prepare = partial(prepared_of, settings, recipe, display=display, once=once)
             everything = Together(recipe, deliveries, prepare, display, interrupt, tally)
             left = everything.restore(settings.batch)
         else:
+            prepare = partial(prepared_of, settings, recipe, display=display, once=once)
             left = _one_by_one(deliveries, prepare, display, interrupt, tally)
         if interrupt.asked and left is not None:
             if left:
@@ -174,8 +182,13 @@ def sampler_of(settings: SamplerSettings, samples: int = 1) -> Spectral.Settings
         raise ValueError(str(error)) from None
 
 
-def _session(
-    settings: Settings, recipe: Recipe, delivery: Delivery, *, display: Display, once: scans.Once
+def prepared_of(
+    settings: Settings,
+    recipe: Recipe,
+    delivery: Delivery,
+    *,
+    display: Display,
+    once: scans.Once | None = None,
 ) -> Prepared | None:
     """One input, ready to be restored; None where its result is there already."""
     output, file = settings.output, delivery.file
@@ -214,7 +227,7 @@ def _session(
         steered = Steering(session, steering, delivery, state, stored, display.ask, overwrite=output.overwrite)
     lost = losses(session.given, suffix_of(delivery.target)) if isinstance(session.given, Picture) else ()
     for note in (
-        *once.warning(picture),
+        *(once or scans.Once()).warning(picture),
         *session.notes[: len(picture.notes)],
         *notes,
         *session.notes[len(picture.notes) :],
@@ -358,6 +371,11 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError("--deadline is the time of one input: leave --batch away, whose inputs share the time")
     if settings.batch not in (None, 1) and effort.until is not None:
         raise ValueError("--until stops one input at a time: leave --batch away")
+    if settings.workers != "here":
+        count_of(settings.workers)
+        require_ray()
+        if settings.batch != 1:
+            raise ValueError("--workers restore an input each: leave --batch away")
     if output.state is not None and batch:
         raise ValueError("--state holds one input's run: give one file, not a batch")
     if settings.task.strokes is not None and batch:

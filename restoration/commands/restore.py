@@ -136,6 +136,12 @@ def restore(
             "as pay.",
         ),
     ] = "1",
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="here|ray[:N]", help="Spread inputs over N processes with Ray; ray: one a GPU or CPU core."
+        ),
+    ] = "here",
     prior: Annotated[
         str,
         typer.Option(
@@ -364,6 +370,7 @@ def restore(
             interval=None if interval is None else interval / 100,
         ),
         batch=None if batch == AUTO else _whole("--batch", batch),
+        workers=workers,
     )
     seconds = None if plan is None else seconds_of(plan)
 

@@ -248,6 +248,7 @@ class Settings:
 
     Args:
         batch: images of the prior's size in a call of the network, of several inputs; None measures how many pay.
+        workers: "here", or as ``restoration.cluster.count_of`` reads it: who restores several inputs.
     """
 
     inputs: tuple[Path, ...]
@@ -260,6 +261,7 @@ class Settings:
     effort: EffortSettings = EffortSettings()
     scan: ScanSettings = ScanSettings()
     batch: int | None = 1
+    workers: str = "here"
 
 
 def allocation_of(outer: int | None, inner: int | None, allocation: str | None) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from restoration.cluster import connected, require_ray, share_of
+from restoration.cluster import connected, kind_of, require_ray, share_of
 from restoration.service.replica import Asked, Replica
 from restoration.service.work import Work
 
@@ -25,9 +26,9 @@ class Scale:
     @classmethod
     def parsed(cls, text: str) -> Scale:
         """Of "2" or "1-4"; ValueError for anything else."""
-        least, _, most = text.partition("-")
-        numbers = [part for part in (least, most or least) if part.isdecimal() and 1 <= int(part) <= 4096]
-        if len(numbers) != 2 or int(numbers[0]) > int(numbers[1]):
+        parts = text.split("-")
+        numbers = [part for part in (parts[0], parts[-1]) if part.isdecimal() and 1 <= int(part) <= 4096]
+        if len(parts) > 2 or len(numbers) != 2 or int(numbers[0]) > int(numbers[1]):
             raise ValueError(f"--replicas must be a number, or as 1-4 a least and a most: got {text!r}")
         return cls(int(numbers[0]), int(numbers[1]))
 
@@ -69,7 +70,8 @@ class OnRay:
     def _deployed(self, asked: Asked, scale: Scale | None) -> Any:
         from ray import serve
 
-        kind = _kind(asked.device, self._ray)
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # a death is ours to tell
+        kind = kind_of(asked.device, self._ray)
         share = share_of(self._ray, kind, None if scale is None else scale.most, "--replicas ")
         asked = replace(asked, device=kind, threads=share.threads)
         scale = scale or Scale(share.count, share.count)
@@ -91,10 +93,3 @@ class OnRay:
             **options,
         )
         return serve.run(deployment.bind(asked), name=self._name, route_prefix=None)
-
-
-def _kind(device: str, ray: Any) -> str:
-    """ "cuda" or "cpu": what replicas run on; "auto" is a GPU where the cluster has any."""
-    if device != "auto":
-        return device.partition(":")[0]
-    return "cuda" if ray.cluster_resources().get("GPU", 0) else "cpu"

@@ -202,6 +202,7 @@ class Job:
         self._keep_state(preview)
         plan = list(preview.state.allocation)
         known = {"nfe": preview.nfe, "total_nfe": sum(plan), "plan": plan, "state": State.RUNNING}
+        known["elapsed_s"] = round(preview.elapsed, 4)
         if not preview.complete:
             change = {} if self._has_complete else {"expected_change": preview.expected_change}
             self._know(**known, **change)
@@ -285,6 +286,7 @@ class Job:
             pictures=pictures,
             nfe=event.nfe,
             total_nfe=event.total_nfe,
+            elapsed_s=round(event.elapsed, 4),
             plan=plan,
             complete=event.complete,
             expected_change=event.expected_change,

@@ -305,6 +305,7 @@ class Restoration(BaseModel):
     kept_until: float | None = Field(None, description="Seconds since 1970; None while it is not done.")
     nfe: int = Field(0, description="Network evaluations made.")
     total_nfe: int = Field(0, description="Of the whole run, as it is planned now.")
+    elapsed_s: float | None = Field(None, description="Seconds that they took, since the run began or went on.")
     plan: list[int] = Field(default_factory=list, description="Inner steps of every outer step, as planned now.")
     complete: bool = Field(False, description="The best picture so far is a sample, not a blurred mean.")
     expected_change: float | None = Field(

@@ -100,7 +100,7 @@ export class Card {
   #progress(told) {
     this.parts.progress.max = told.total_nfe;
     this.parts.progress.value = told.nfe;
-    const seconds = told.elapsed_s === undefined ? "" : `, ${told.elapsed_s.toFixed(1)} s`;
+    const seconds = told.elapsed_s == null ? "" : `, ${told.elapsed_s.toFixed(1)} s`;
     this.#say(`${told.nfe} of ${told.total_nfe} evaluations${seconds}${change(told)}${scores(told.scores ?? told)}`);
   }
 

@@ -1,9 +1,10 @@
-// Follows restorations until they end. A browser opens some six connections to a server, for all its tabs: the newest
-// restorations of the tab that is seen are streamed, the others are asked after.
+// Follows restorations until they end. A browser opens some six connections to a server, for all its tabs and windows:
+// the newest restorations of a tab that is seen are streamed, three of all windows together, the others are asked after.
 
 import { ask, json } from "./api.js";
 
 const MOST_STREAMS = 2;
+const SLOTS = 3; // streams of all windows; locks are this origin's, and a closed window gives its own back
 const EVERY_S = 1.5;
 const MOST_FAILURES = 20;
 const following = []; // the newest last
@@ -29,8 +30,10 @@ export async function follow(id, tell, signal) {
       one.turn = new AbortController();
       one.streaming = streams(one);
       try {
-        if (await (one.streaming ? stream : look)(id, one, tell, () => { failures = 0; })) return;
-        if (one.streaming) failures += 1; // it ended too early
+        const works = () => { failures = 0; };
+        const streamed = one.streaming ? await inSlot(() => stream(id, one, tell, works)) : null;
+        if (streamed ?? await look(id, one, tell, works)) return;
+        if (streamed === false) failures += 1; // it ended too early
       } catch (error) {
         if (signal.aborted) return;
         if (one.turn.signal.aborted) continue; // its turn to stream has come, or is over
@@ -44,6 +47,20 @@ export async function follow(id, tell, signal) {
     following.splice(following.indexOf(one), 1);
     rearrange();
   }
+}
+
+// what act returns, while one of the slots is this one's; null where none is free
+async function inSlot(act) {
+  if (!navigator.locks) return act(); // not over plain HTTP from elsewhere
+  for (let slot = 0; slot < SLOTS; slot += 1) {
+    let taken = false;
+    const found = await navigator.locks.request(`restoration stream ${slot}`, { ifAvailable: true }, (lock) => {
+      taken = lock !== null;
+      return taken ? act() : null;
+    });
+    if (taken) return found;
+  }
+  return null;
 }
 
 // whether the result has come

@@ -189,17 +189,22 @@ def test_everything_is_named_for_those_who_cannot_see_it(context: Any, served: s
 def test_many_running_at_once_leave_the_browser_a_connection(context: Any, served: str) -> None:
     page = opened(context, served)
     open_: set[Any] = set()
-    page.on("request", lambda request: open_.add(request) if request.url.endswith("/events") else None)
+    context.on("request", lambda request: open_.add(request) if request.url.endswith("/events") else None)
     for over in ("requestfinished", "requestfailed"):
-        page.on(over, lambda request: open_.difference_update([request]))
+        context.on(over, lambda request: open_.difference_update([request]))
     choose(page, outer="99", inner="10")
     for number in range(7):  # a browser has six connections to a server
         page.get_by_role("button", name="Restore").click()
         expect(page.locator(".card")).to_have_count(number + 1)
     for card in page.locator(".card").all():
-        expect(card.locator(".status")).to_have_text(re.compile(r"^\d+ of 990 evaluations"))
+        expect(card.locator(".status")).to_have_text(re.compile(r"^\d+ of 990 evaluations, \d+\.\d s"))
         expect(card.locator(".strip button").first).to_be_visible()
     assert len(open_) <= 2
+    other = opened(context, served)  # a second window shares them
+    for card in other.locator(".card").all():
+        expect(card.locator(".status")).to_have_text(re.compile(r"^\d+ of 990 evaluations, \d+\.\d s"))
+    assert len(open_) <= 3
+    other.close()
     for card in page.locator(".card").all():
         card.get_by_role("button", name="Stop here").click()
     for card in page.locator(".card").all():
