@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from torch import Tensor
+
 from nested import NestedDiffusion, NestedState, edited
 from nested.record import Edit
 from restoration.pictures import images, outputs
@@ -63,6 +65,21 @@ class EditFile:
         """
         if state.x0 is None or state.inner is not None:
             edited(nested, state, state.x_k)  # which says so
+        x0 = self.x0(state, restorer, problem, depth)
+        result = edited(nested, state, x0, trust=self.trust, sha256=self.sha256)
+        share = float(result.in_range.max())
+        if share < 0.005:
+            return result.run, f"{self.name}: nothing of the edit contradicts the measurement"
+        how = "is trusted" if self.trust else "is drawn back to it (--trust-edit keeps it)"
+        return result.run, f"{self.name}: {share:.0%} of the edit contradicts the measurement and {how}"
+
+    def x0(self, state: NestedState, restorer: Restorer, problem: Problem, depth: Depth) -> Tensor:
+        """What the edit makes of a run's newest x̂₀, (B, C, H, W) in the prior's units: for ``nested.replayed``.
+
+        Raises:
+            ImageError: a picture of another size than the preview's.
+            ValueError: a picture that is the preview itself.
+        """
         assert state.x0 is not None
         shown = restorer.shown(state.x0)
         depth = min(depth, self.picture.depth)
@@ -71,10 +88,4 @@ class EditFile:
         changed = wanted != shown
         if not bool(changed.any()):
             raise ValueError(f"{self.name} is the preview itself: nothing in it was changed")
-        x0 = (2 * wanted - 1).where(changed, state.x0)
-        result = edited(nested, state, x0, trust=self.trust, sha256=self.sha256)
-        share = float(result.in_range.max())
-        if share < 0.005:
-            return result.run, f"{self.name}: nothing of the edit contradicts the measurement"
-        how = "is trusted" if self.trust else "is drawn back to it (--trust-edit keeps it)"
-        return result.run, f"{self.name}: {share:.0%} of the edit contradicts the measurement and {how}"
+        return (2 * wanted - 1).where(changed, state.x0)

@@ -130,7 +130,7 @@ def _draw(
     for i, (problem, strokes, original) in enumerate(zip(posed, painted, clean, strict=True)):
         given = torch.where(strokes.where, strokes.colours, problem.degraded)
         ends = [
-            Cell(images[-1][i], f"Δab {float(errors(images[-1][i], original).mean()):.1f}")
+            Cell(images[-1][i], f"error {float(errors(images[-1][i], original).mean()):.1f}")
             for images in results.values()
         ]
         rows.append((str(i + 1), [Cell(given), *ends, Cell(original)]))

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from restoration.service.security import Access
 
-from .conftest import Serve, picture
+from .conftest import Serve, picture, pixels_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -319,7 +320,7 @@ def test_a_result_is_painted_on_as_an_edit_and_a_coloured_one_with_strokes(conte
     page.get_by_role("button", name="Restore").click()
     expect(card.first.locator(".status")).to_have_text(re.compile("Done: 2 of 2"))
     card.first.get_by_role("button", name="Paint on it").click()
-    dialog.get_by_label("Colour").fill("#20a040")
+    dialog.get_by_label("Colour", exact=True).fill("#20a040")
     canvas.focus()
     page.keyboard.press("Space")  # the brush is in the middle
     page.keyboard.press("ArrowLeft")
@@ -327,6 +328,12 @@ def test_a_result_is_painted_on_as_an_edit_and_a_coloured_one_with_strokes(conte
     expect(dialog.get_by_text("Keep it also where")).to_be_hidden()
     with page.expect_request(lambda request: request.method == "POST") as sent:
         dialog.get_by_role("button", name="Go on with it").click()
-    assert b'name="strokes"; filename="strokes.png"' in (sent.value.post_data_buffer or b"")
+    id = sent.value.response().json()["id"]
+    given = httpx.get(
+        f"{served}/v1/restorations/{id}/image?show=degraded", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
+    red, green, blue = pixels_of(given.content)[8, 8].astype(int)  # grey, but where there are strokes
+    assert green > red + 20
+    assert green > blue + 20
     expect(card).to_have_count(3)
     expect(card.first.locator(".status")).to_have_text(re.compile("Done: 2 of 2.*Seed 7"))
