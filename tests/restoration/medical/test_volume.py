@@ -74,7 +74,9 @@ def test_voxels_that_are_no_numbers_stay() -> None:
 
 
 def test_results_stay_within_what_may_be_stored() -> None:
-    volume = Volume(np.array([[[0, 4095], [9, 4095]]], np.uint16), limits=(0.0, 4095.0)).windowed(Window(1000, 4000))
+    volume = Volume(np.array([[[0, 4095], [9, 4095]]], np.uint16), limits=(0.0, 4095.0)).windowed(
+        Window(1000, 4000)
+    )
     assert volume.like(torch.ones(1, 1, 2, 2)).stored.max() == 4095  # 4000 + 95, and not more
     assert volume.like(torch.ones(1, 1, 2, 2)).stored.dtype == np.uint16
 
