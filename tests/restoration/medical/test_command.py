@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_prior: Path, di
 
 @pytest.mark.parametrize("window", [(), ("--window", "600,400"), ("--window", "p10,p60")])
 @pytest.mark.parametrize("name", ["twelve.dcm", "sixteen.dcm"])
-def test_noiseless_inpainting_keeps_every_known_pixel_bit_for_bit(folder: Path, name: str, window: tuple) -> None:
+def test_noiseless_inpainting_keeps_known_pixels_bit_for_bit(folder: Path, name: str, window: tuple[str]) -> None:
     given = ("--task", "inpaint", "--mask", "mask.png", "--prior", "prior")
     assert restore(name, *given, *window, *QUICK, "-o", "out.dcm")[0] == 0
     before, after = load(name), load("out.dcm")

@@ -49,7 +49,7 @@ def test_slices_stand_as_they_are_looked_at(tmp_path: Path) -> None:
         world = np.linalg.inv(affine)
         middle = affine @ [*((np.array(numbers.shape) - 1) / 2), 1]
         for mark, step in ((1, (1, 0, 0)), (2, (0, 1, 0)), (3, (0, 0, 1))):  # towards right, anterior, superior
-            voxel = (world @ (middle + [*(2 * np.array(step)), 0]))[:3]
+            voxel = (world @ (middle + np.array([*(2 * np.array(step)), 0])))[:3]
             numbers[tuple(np.rint(voxel).astype(int))] = mark
         nibabel.save(nibabel.Nifti1Image(numbers, affine), tmp_path / "a.nii")
         axial = next(i for i, code in enumerate(codes) if code in "SI")
@@ -132,7 +132,7 @@ def test_what_is_no_single_volume_of_real_numbers_is_refused(niftis: Path, tmp_p
     with pytest.raises(ImageError, match="has complex64 voxels"):
         load(tmp_path / "c.nii")
     nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "pair.hdr")
-    with pytest.raises(ImageError, match="convert the pair to .nii"):
+    with pytest.raises(ImageError, match=r"convert the pair to \.nii"):
         load(tmp_path / "pair.hdr")
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 1, 9), np.int16), np.eye(4)), tmp_path / "thin.nii")
     with pytest.raises(ImageError, match="has slices of 9×1 along axis 2; try another --axis"):
