@@ -107,10 +107,12 @@ def _describe(dataset: Dataset, source: Dataset, header: DicomHeader, record: Ma
     dataset.DerivationCodeSequence = [_code("RESTORED", "99NESTED", "Restored by a diffusion model")]
     dataset.SourceImageSequence = [source]
     said = str(dataset.get("ImageComments") or "")
-    dataset.ImageComments = WARNING if not said or said.startswith(WARNING) else f"{WARNING} {said}"[:10240]
+    if not said.startswith(WARNING):
+        dataset.ImageComments = f"{WARNING} {said}".strip()[:10240]
     series = str(dataset.get("SeriesDescription") or "")
-    label = " (restored)"
-    dataset.SeriesDescription = (series.removesuffix(label)[: _LONG_STRING - len(label)] + label).strip()
+    label = "(restored)"
+    series = series.removesuffix(label).strip()[: _LONG_STRING - 1 - len(label)]
+    dataset.SeriesDescription = f"{series} {label}".strip()
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
     equipment = _item(
         Manufacturer=SOFTWARE,

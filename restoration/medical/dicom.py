@@ -27,6 +27,7 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"
 _IMPLICIT, _BIG_ENDIAN, _RLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"
 COMPRESSED = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DataSetTrailingPadding")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
+_BIT_POSITION = 0x0102  # of an overlay, in groups 6000 to 60FF
 _LOSSY = {
     "1.2.840.10008.1.2.4.50": "ISO_10918_1",
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
@@ -156,6 +157,9 @@ def _check(dataset: Dataset) -> int:
         raise ImageError(f"has {bits} bits in {allocated}; 8 to 16 bits a sample are read")
     if high is not None and int(high) != bits - 1:
         raise ImageError(f"has its {bits} bits at bit {high}, a layout that DICOM has retired; rewrite it")
+    for tag in dataset.keys():  # noqa: SIM118 - tags, not elements
+        if 0x6000 <= tag.group <= 0x60FF and tag.element == _BIT_POSITION and (tag.group, 0x3000) not in dataset:
+            raise ImageError("has overlays in spare bits of its pixels, which DICOM has retired; rewrite it")
     return bits
 
 

@@ -213,18 +213,17 @@ def _scaling(header: Any) -> tuple[float, float]:
 
 def _gunzipped(file: io.BytesIO, most: int, *, complete: bool) -> bytes:
     """The first bytes of a gzip stream, and never more."""
+    parts = b""
     try:
         with gzip.GzipFile(fileobj=file) as stream:
             if complete:
                 return stream.read(most)
-            parts = b""
             while len(parts) < most and (part := stream.read1(most - len(parts))):
                 parts += part
-            return parts
     except (EOFError, OSError, zlib.error):
         if complete:
             raise ImageError("is damaged or incomplete: it cannot be inflated") from None
-        return b""
+    return parts
 
 
 def encode(volume: Volume, record: Mapping[str, Any], *, packed: bool, deidentify: bool = False) -> bytes:
