@@ -25,6 +25,7 @@ from restoration.pictures.picture import Depth, Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.priors.coverage import Certainty, quantile_names
+from restoration.priors.familiarity import ratio_of
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
@@ -217,6 +218,18 @@ class Session:
             expected_change=best.expected_change,
             certainty=certainty,
         )
+
+    def unfamiliar(self, restored: Restored) -> float | None:
+        """How rare it is among pictures that the prior knows to be as little known as this result; one evaluation.
+
+        None where it is not rare, or was not measured for this prior.
+        """
+        calibration = self.recipe.prior.calibration
+        if calibration is None or calibration.familiarity is None:
+            return None
+        picture = self.problem.task.kind.unturned(restored.outputs[-1].image)
+        ratio = ratio_of(self._restorer.prior, self.problem.frame.pad(picture))
+        return calibration.familiarity.share(ratio) if calibration.familiarity.strange(ratio) else None
 
     def _certainty(self, best: Preview) -> Certainty | None:
         """What is known of the interval of the samples that are the result; None where none was asked for."""
