@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from benchmarks.engine.chunk import ORIGINAL, Chunk
 from benchmarks.engine.results import Results
 from benchmarks.engine.trials import Look
+from benchmarks.studies import kspace_files
 from nested import NestedState
 from restoration.commands.settings import EffortSettings
 from restoration.pictures import images
@@ -286,8 +287,9 @@ KINDS: dict[str, tuple[Callable[[Path], None], Act, int]] = {
     "calibration": (lambda folder: write_calibrations(folder / "prior"), read_calibration, 150),
     "results": (write_results, read_results, 250),
     "training": (write_training, read_training, 100),
+    "hdf5": (kspace_files.write_corpus, kspace_files.read_scan, 200),
 }
-"""What writes sound files, what reads one, and how many of 3,000 cases."""
+"""What writes sound files, what reads one, and how many of all cases."""
 
 
 def sound_files(folder: Path, kinds: Sequence[str]) -> None:

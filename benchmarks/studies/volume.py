@@ -18,8 +18,9 @@ import typer
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.studies.mri import HEAD, stacked
+from benchmarks.studies.mri import HEAD
 from benchmarks.studies.shared import show
+from degradations import Measurement
 from degradations.arguments import whole
 from restoration.pictures import images
 from restoration.pictures.sources import find
@@ -93,7 +94,7 @@ def main(
             title, _, sigma = text.partition(":")
             task = Task(title, float(sigma) if sigma else None, simulate=True)
             posed = [pose(task, one, network.image_shape, seed=d).measurement for d, one in enumerate(volume)]
-            measurement = stacked(posed)
+            measurement = Measurement.stack(posed)
             for arm, (shared, together) in ARMS.items():
                 whole_volume = VolumePrior(network, slices, together)
                 restorer = Restorer(whole_volume, FIRE.Settings().replaced({"aim": aim}))

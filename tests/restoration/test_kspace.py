@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from scans import fastmri, header, ismrmrd, kspace_of
 from torch import Tensor
 
+from benchmarks.studies.kspace_files import fastmri, header, ismrmrd, kspace_of
 from degradations import FourierSampling
 from restoration.errors import ImageError
 from restoration.pictures import kspace
