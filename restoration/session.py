@@ -21,6 +21,7 @@ from nested import NestedDiffusion, NestedState
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.pictures.colour import grey_in_srgb
+from restoration.pictures.frame import Frame
 from restoration.pictures.picture import Depth, Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
@@ -227,8 +228,12 @@ class Session:
         calibration = self.recipe.prior.calibration
         if calibration is None or calibration.familiarity is None:
             return None
-        picture = self.problem.task.kind.unturned(restored.outputs[-1].image)
-        ratio = ratio_of(self._restorer.prior, self.problem.frame.pad(picture))
+        image = restored.outputs[-1].image
+        image = image if image.ndim == 3 else image[len(image) // 2]  # of a scan, the middle slice
+        picture, prior = self.problem.task.kind.unturned(image), self._restorer.prior
+        _, rows, columns = prior.image_shape
+        frame = Frame.around(picture.shape[1], picture.shape[2], (rows, columns), 1)
+        ratio = ratio_of(prior, frame.pad(picture))
         return calibration.familiarity.share(ratio) if calibration.familiarity.strange(ratio) else None
 
     def _certainty(self, best: Preview) -> Certainty | None:
