@@ -26,10 +26,12 @@ from restoration.events import Advanced, Event, Noted, Output, Previewed, Restor
 from restoration.medical.volume import Volume
 from restoration.medical.warning import WARNING
 from restoration.pictures.colour import grey_in_srgb
+from restoration.pictures.frame import Frame
 from restoration.pictures.picture import Depth, Picture, is_of_colour
 from restoration.pictures.scores import scores_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.priors.coverage import Certainty, quantile_names
+from restoration.priors.familiarity import ratio_of
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.tasks import Problem, Task, fit_to, pose
@@ -257,6 +259,22 @@ class Session:
             expected_change=best.expected_change,
             certainty=certainty,
         )
+
+    def unfamiliar(self, restored: Restored) -> float | None:
+        """How rare it is among pictures that the prior knows to be as little known as this result; one evaluation.
+
+        None where it is not rare, or was not measured for this prior.
+        """
+        calibration = self.recipe.prior.calibration
+        if calibration is None or calibration.familiarity is None:
+            return None
+        image = restored.outputs[-1].image
+        image = image if image.ndim == 3 else image[len(image) // 2]  # of a scan, the middle slice
+        picture, prior = self.problem.task.kind.unturned(image), self._restorer.prior
+        _, rows, columns = prior.image_shape
+        frame = Frame.around(picture.shape[1], picture.shape[2], (rows, columns), 1)
+        ratio = ratio_of(prior, frame.pad(picture))
+        return calibration.familiarity.share(ratio) if calibration.familiarity.strange(ratio) else None
 
     def _certainty(self, best: Preview) -> Certainty | None:
         """What is known of the interval of the samples that are the result; None where none was asked for."""

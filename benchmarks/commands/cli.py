@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -203,6 +203,10 @@ def coverage(
         str,
         typer.Option(metavar="TASK[:SIGMA],…", help="Simulated, each with its noise, as denoise:0.1,sr4,mri4."),
     ] = "denoise:0.1,sr4,inpaint,mri4",
+    test: Annotated[
+        list[Path] | None,
+        typer.Option("--test", help="Count on these pictures instead; then all of --data calibrate. Repeatable."),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Restorations drawn of every picture.")] = 8,
     outer: Annotated[int, typer.Option(help="Outer steps; it is looked at after each.")] = 3,
     inner: Annotated[int, typer.Option(help="Inner steps of each.")] = 10,
@@ -239,7 +243,9 @@ def coverage(
     ddrm = eta is not None or eta_b is not None or sampler == "ddrm"
     settings = sampler_of(SamplerSettings(sampler, None if ddrm else aim, grid, eta, eta_b))
     asked = [command.simulated(case) for case in cases(tasks.split(","), 0.0).values()]
-    sources = find(tuple(data))[:limit]
+    calibrating = [replace(one, name=f"data/{one.name}") for one in find(tuple(data))[:limit]]
+    trying = [replace(one, name=f"test/{one.name}") for one in find(tuple(test))[:limit]] if test else []
+    sources = [*calibrating, *trying]
     network = load_prior(prior, device, precision)
     book = command.Book(output / command.FILE, command.told_of(network, settings, plan, True), overwrite=overwrite)
     interrupt = Interrupt()
@@ -252,10 +258,39 @@ def coverage(
         complete = command.measure(network, settings, asked, sources, plan, book, watch)
     if not complete:
         return INTERRUPTED
-    found = command.coverages(book, asked, settings, plan, [source.name for source in sources])
+    names, tried = ([source.name for source in some] for some in (calibrating, trying))
+    found = command.coverages(book, asked, settings, plan, names, tried)
     if calibrate is not None:
         command.calibrate(found, network.fingerprint(), calibrate)
     tell(output / "coverage.md", command.tables(found, plan))
+    return 0
+
+
+@app.command()
+def familiarity(
+    data: Data,
+    prior: Prior = "brain-mri-128",
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--others", help="Folder or tar of other pictures, to tell how many are found strange."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it where restore reads it: PRIOR/calibration.json.")
+    ] = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> int:
+    """How well a prior knows held-out pictures, by which restore tells of others that it has never seen such."""
+    from benchmarks.commands import familiarity as command
+    from restoration.priors import load_prior
+
+    network = load_prior(prior, device, precision)
+    measured = command.measure(network, data, limit)
+    if calibrate is not None:
+        command.calibrate(measured, network.fingerprint(), calibrate)
+    strange = {str(path): command.ratios(network, [path], limit) for path in others or []}
+    typer.echo("\n".join(command.tables(measured, strange)))
     return 0
 
 

@@ -173,9 +173,18 @@ def halves(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def coverages(
-    book: Book, cases: Sequence[Case], sampler: Spectral.Settings, plan: Plan, names: Sequence[str]
+    book: Book,
+    cases: Sequence[Case],
+    sampler: Spectral.Settings,
+    plan: Plan,
+    names: Sequence[str],
+    tried: Sequence[str] = (),
 ) -> dict[str, list[tuple[Coverage, float]]]:
-    """By task what intervals hold after every inner run, and what mean ± 2 std does, on the second half.
+    """By task what intervals hold after every inner run, and what mean ± 2 std does, on pictures of their own.
+
+    Args:
+        names: of pictures of which the first half chooses factors, and the second tries them.
+        tried: of others that try them; then all of ``names`` choose.
 
     Raises:
         ValueError: too few pictures for the promise.
@@ -185,6 +194,8 @@ def coverages(
     for case in cases:
         pictures = book.losses.get(case.name, {})
         first, second = halves([name for name in names if name in pictures])
+        if tried:
+            first, second = first + second, [name for name in tried if name in pictures]
         for nfe in sorted({nfe for looks in pictures.values() for nfe in looks}):
             rows = [torch.tensor([pictures[name][nfe] for name in half]) for half in (first, second)]
             factor = factor_for(rows[0].double(), plan.level, plan.confidence)

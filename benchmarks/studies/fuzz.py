@@ -1,6 +1,6 @@
 """Damage files of every kind that we read, and see that each is read or refused in one line.
 
-``python -m benchmarks.studies.fuzz`` runs 3,400 cases and exits 1 where one ends in a traceback, takes more than
+``python -m benchmarks.studies.fuzz`` runs all cases and exits 1 where one ends in a traceback, takes more than
 5 s or 2 GB beyond what was there, or runs anything in a file. Every case is decided by the seed, its kind and its
 number alone, and is run in a child process of its own; ``--only picture:17`` repeats one and shows the traceback.
 """

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from benchmarks.engine.chunk import ORIGINAL, Chunk
 from benchmarks.engine.results import Results
 from benchmarks.engine.trials import Look
-from benchmarks.studies import fuzz_scans
+from benchmarks.studies import fuzz_scans, kspace_files
 from nested import NestedState
 from restoration.commands.settings import EffortSettings
 from restoration.pictures import images
@@ -289,6 +289,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], Act, int]] = {
     "training": (write_training, read_training, 100),
     "dicom": (fuzz_scans.write_dicom, fuzz_scans.read_scan, 250),
     "nifti": (fuzz_scans.write_nifti, fuzz_scans.read_scan, 150),
+    "hdf5": (kspace_files.write_corpus, kspace_files.read_scan, 200),
 }
 """What writes sound files, what reads one, and how many of all cases; another kind of file is one more line."""
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.engine.chunk import seed_of
 from benchmarks.studies.shared import Data, Limit, show, tell
-from degradations import FourierSampling, Measurement, SVDOperator
+from degradations import FourierSampling, Measurement
 from restoration.pictures import images
 from restoration.pictures.sources import find
 from restoration.priors import load_prior
@@ -95,12 +95,6 @@ def rows_of(
                 yield f"{name}, {preview.nfe} NFE", preview.image
 
 
-def stacked(measurements: list[Measurement]) -> Measurement:
-    """Measurements of one image each as one of all."""
-    operator = SVDOperator.stack([one.operator for one in measurements])
-    return Measurement(torch.cat([one.y for one in measurements]), operator, measurements[0].sigma)
-
-
 def measure(
     clean: dict[str, Tensor],
     task: Task,
@@ -124,7 +118,7 @@ def measure(
         posed = [
             pose(task, clean[name], prior.image_shape, seed=seed) for name, seed in zip(some, seeds, strict=True)
         ]
-        measurement = stacked([problem.measurement for problem in posed]).to(prior.device)
+        measurement = Measurement.stack([problem.measurement for problem in posed]).to(prior.device)
         for method, pictures in rows_of(measurement, restorers, seeds, weights):
             for name, picture in zip(some, pictures.cpu(), strict=True):
                 found.setdefault(method, []).append(scores(picture, clean[name], head(clean[name])))

@@ -27,7 +27,7 @@ from restoration.commands.settings import (
 )
 from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
-from restoration.events import Event, LeftOut, Noted
+from restoration.events import Event, LeftOut, Noted, Restored
 from restoration.medical.volume import Volume
 from restoration.pictures import images, inputs, outputs
 from restoration.pictures.names import stem_of, suffix_of
@@ -240,9 +240,28 @@ def prepared_of(
     def tell(event: Event) -> None:
         if stored is not None:
             stored.follow(event)
+        if isinstance(event, Restored) and (output.strict or recipe.effort.deadline is None):
+            event = _judged(session, event, display, strict=output.strict)
         display.show(delivery.deliver(event, display.warn))
 
     return Prepared(session, tell, steered)
+
+
+def _judged(session: Session, event: Restored, display: Display, *, strict: bool) -> Restored:
+    """A result, with a word in its files where the prior has probably never seen such pictures.
+
+    Raises:
+        ImageError: it has not, and ``strict``.
+    """
+    rare = session.unfamiliar(event)
+    if rare is None:
+        return event
+    told = f"{session.recipe.prior.name} has probably never seen such pictures, and may make things up"
+    if strict:
+        raise ImageError(f"{session.name}: {told}: nothing is written (--strict)")
+    display.show(Noted(session.name, told))
+    outputs = (replace(one, record={**one.record, "unfamiliar": round(rare, 4)}) for one in event.outputs)
+    return replace(event, outputs=tuple(outputs))
 
 
 def _check_steered(settings: Settings, given: Picture | Volume) -> None:
@@ -382,6 +401,8 @@ def _check(settings: Settings, task: Task, batch: bool) -> None:
         raise ValueError("--strokes are of one input: give one file, not a batch")
     check_work(settings.task, effort, task)
     scans.check(settings.scan)
+    if output.strict and settings.steering.candidates is not None:
+        raise ValueError("--strict goes without --candidates, of which a person judges")
     if output.previews is not None:
         outputs.probe(output.previews)
     if output.state is not None:

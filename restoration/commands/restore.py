@@ -236,6 +236,10 @@ def restore(
             "pixels, as float TIFF; 90, for instance (docs/medical-uncertainty.md).",
         ),
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Write nothing where the prior has probably never seen such pictures."),
+    ] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", help="Read folders in folders; results stand in the same tree.")
     ] = False,
@@ -345,6 +349,7 @@ def restore(
             state=state,
             overwrite=overwrite,
             json=json,
+            strict=strict,
         ),
         prior=PriorSettings(
             prior,

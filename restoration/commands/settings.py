@@ -203,6 +203,7 @@ class OutputSettings:
         state: a file for the run, which the same command continues.
         overwrite: redo outputs that are there.
         json: tell events as JSON lines on stdout.
+        strict: write nothing where the prior has probably never seen such pictures.
     """
 
     path: Path
@@ -216,6 +217,7 @@ class OutputSettings:
     state: Path | None = None
     overwrite: bool = False
     json: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ SMOOTH = 3.0
 """Rows over which the phase of rows is averaged."""
 ROUNDING = 1e-5
 """Of single precision, in units of the brightest pixel: a smaller imaginary part is none."""
-EXPLAINED = 0.02
+EXPLAINED = 0.01
 """Share of the energy outside of a real image that goes without a warning."""
 COILS = (
     "has {} coils, and only one is restored: combine them first, e.g. SENSE or root-sum-of-squares of the coils' "
@@ -280,7 +280,8 @@ def _ismrmrd(
             )
         values[:, line] += data.view(np.complex64)
         counts[line] += 1
-    return values / np.maximum(counts, 1).astype(np.float32), int(slices[imaging].max()) + 1, at
+    mean = (values / np.maximum(counts, 1)).astype(np.complex64)
+    return mean, int(slices[imaging].max()) + 1, at
 
 
 def _header(xml: str) -> dict[str, int]:
@@ -326,11 +327,13 @@ def _without_phase(hybrid: Tensor, lines: Tensor) -> Tensor:
 def _opposite(values: Tensor) -> Tensor:
     """At −k, frequency 0 in the middle."""
     shifted = torch.fft.ifftshift(values, AXES).flip(AXES).roll((1, 1), AXES)
-    return torch.fft.fftshift(shifted, AXES)
+    turned: Tensor = torch.fft.fftshift(shifted, AXES)
+    return turned
 
 
 def _middle(values: Tensor, height: int, width: int) -> Tensor:
     """The part (..., height, width) whose middle, at side // 2, is the whole's."""
     rows, columns = values.shape[-2:]
     top, left = rows // 2 - height // 2, columns // 2 - width // 2
-    return values[..., top : top + height, left : left + width]
+    middle: Tensor = values[..., top : top + height, left : left + width]
+    return middle

@@ -16,6 +16,8 @@ from nested.reading import conform
 from restoration.errors import PriorError
 from restoration.priors.coverage import KEY as COVERAGE
 from restoration.priors.coverage import Certainty, Coverage
+from restoration.priors.familiarity import KEY as FAMILIARITY
+from restoration.priors.familiarity import Familiarity
 from restoration.priors.formats.reading import read_json
 from restoration.tasks import calibration_key
 from solvers import DDRM, Spectral, record_of
@@ -54,10 +56,12 @@ class Calibration:
     Args:
         samplers: what is expected of previews, by the sampler's settings and the task.
         coverages: what intervals of samples hold.
+        familiarity: how well it knows pictures like those it was trained on; None where that was not measured.
     """
 
     samplers: Mapping[str, Mapping[str, Change]]
     coverages: tuple[Coverage, ...] = ()
+    familiarity: Familiarity | None = None
 
     @classmethod
     def load(cls, folder: Path, weights: str = "") -> Calibration | None:
@@ -72,13 +76,18 @@ class Calibration:
         try:
             told = read_json(path)
             ddrm = {"sampler": record_of(DDRM.Settings())}  # files that name no sampler were measured with it
-            given = told.get("samplers", [{**told, **ddrm}] if "tasks" in told or COVERAGE not in told else [])
+            given = told.get(
+                "samplers",
+                [{**told, **ddrm}] if "tasks" in told or not told.keys() & {COVERAGE, FAMILIARITY} else [],
+            )
             parts = conform(given, list[dict[str, Any]], "samplers")
             measured = {key_of(part["sampler"]): _changes(part["tasks"]) for part in parts}
             listed = conform(told.get(COVERAGE, []), list[dict[str, Any]], COVERAGE)
             coverages = tuple(Coverage.read(part) for part in listed)
+            known = told.get(FAMILIARITY)
+            familiarity = None if known is None else Familiarity.read(conform(known, dict[str, Any], FAMILIARITY))
             ours = not weights or told["prior fingerprint"].split()[0] == weights
-            return cls(measured, coverages) if ours else None
+            return cls(measured, coverages, familiarity) if ours else None
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise PriorError(f"{path} is no calibration: {error!r}") from None
 

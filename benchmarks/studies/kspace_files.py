@@ -7,6 +7,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 HEADER = """<?xml version="1.0" encoding="utf-8"?>
 <ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">
@@ -20,7 +23,7 @@ HEADER = """<?xml version="1.0" encoding="utf-8"?>
 </ismrmrdHeader>"""
 
 
-def kspace_of(pictures: np.ndarray, oversampled: int = 1, phase: float = 0.0) -> np.ndarray:
+def kspace_of(pictures: Array, oversampled: int = 1, phase: float = 0.0) -> Array:
     """Centred orthonormal k-space (slices, H · oversampled, W) complex64 of magnitudes (slices, H, W).
 
     Args:
@@ -33,7 +36,8 @@ def kspace_of(pictures: np.ndarray, oversampled: int = 1, phase: float = 0.0) ->
     wide[:, top : top + height] = pictures * np.exp(1j * (0.4 + phase * (x**2 + 0.5 * y)))
     axes = (-2, -1)
     values = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(wide, axes), norm="ortho"), axes)
-    return values.astype(np.complex64)
+    result: Array = values.astype(np.complex64)
+    return result
 
 
 def header(samples: int, lines: int, rows: int, trajectory: str = "cartesian") -> str:
@@ -43,7 +47,7 @@ def header(samples: int, lines: int, rows: int, trajectory: str = "cartesian") -
     )
 
 
-def fastmri(path: Path, kspace: np.ndarray, rows: int, mask: np.ndarray | None = None, **options: Any) -> Path:
+def fastmri(path: Path, kspace: Array, rows: int, mask: Array | None = None, **options: Any) -> Path:
     """A single-coil file as fastMRI's knee data are: kspace, header, reconstruction_esc, attributes.
 
     Args:
@@ -90,7 +94,7 @@ HEAD = np.dtype(
 )  # fmt: skip
 
 
-def ismrmrd(path: Path, kspace: np.ndarray, rows: int, lines: list[int], coils: int = 1) -> Path:
+def ismrmrd(path: Path, kspace: Array, rows: int, lines: list[int], coils: int = 1) -> Path:
     """An ISMRMRD file of chosen lines of k-space (slices, H, W), with a noise measurement before them."""
     of = np.dtype([("head", HEAD), ("traj", h5py.vlen_dtype(np.float32)), ("data", h5py.vlen_dtype(np.float32))])
     samples = kspace.shape[1]
@@ -112,3 +116,31 @@ def ismrmrd(path: Path, kspace: np.ndarray, rows: int, lines: list[int], coils: 
         )
         group.create_dataset("data", data=entries)
     return path
+
+
+def write_corpus(folder: Path) -> None:
+    """A sound file of every layout and storage that is read, for the fuzz study."""
+    y, x = np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16), indexing="ij")
+    pictures = np.stack([np.exp(-((x - shift) ** 2 + y**2) * 4) for shift in (0.0, 0.2)])
+    mask = np.arange(16) % 3 == 2
+    fastmri(folder / "whole.h5", kspace_of(pictures, 2), 16)
+    fastmri(folder / "lines.h5", kspace_of(pictures, 2), 16, mask)
+    fastmri(
+        folder / "gzip.h5",
+        kspace_of(pictures),
+        16,
+        chunks=(1, 8, 16),
+        compression="gzip",
+        shuffle=True,
+        fletcher32=True,
+    )
+    ismrmrd(folder / "readouts.h5", kspace_of(pictures, 2), 16, [0, 3, *range(6, 11), 14])
+
+
+def read_scan(path: Path) -> None:
+    """What ``restore --task mri`` does with such a file before the prior is asked."""
+    from restoration.tasks import Task, pose
+
+    task = Task("mri", acceleration=2)
+    opened, picture = task.opened(path)
+    pose(opened, picture, (1, 16, 16))
