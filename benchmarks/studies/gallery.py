@@ -145,6 +145,8 @@ def main(
 ) -> None:
     """Damage the photographs, run the pages' commands, and tell how near to the originals the results are."""
     start = time.perf_counter()
+    if not pages.is_dir():
+        raise typer.BadParameter(f"there is no folder {pages}: the pages are with the sources, not in a wheel")
     originals = write_inputs(pages.parent / "gallery", side)
     script = "from restoration.commands.restore import script; script()"
     for _, *arguments in commands(pages):

@@ -129,6 +129,8 @@ def quick(words: list[str]) -> list[str]:
             ones = ",".join("1" for _ in words[at].split(","))
             done[at] = str(max(1, int(words[at]) // 10)) if name == "--max-nfe" else ones
     steps = [] if {"--allocation", "--inner"} & set(words) else ["--inner", "1"]
+    if not {"--allocation", "--outer", "--state", "--candidates"} & set(words):
+        steps += ["--outer", "1"]
     return [*done[1:], *steps, "--prior", "prior", "--device", "cpu"]
 
 

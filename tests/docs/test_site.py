@@ -44,11 +44,12 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", text).strip().lower()) for text in found}
 
 
-@pytest.mark.parametrize("package", [degradations, nested, restoration, solvers], ids=lambda p: p.__name__)
-def test_the_reference_has_every_public_name(package: object) -> None:
+def test_the_reference_has_every_public_name() -> None:
     told = "".join(page.read_text(encoding="utf-8") for page in REFERENCE.glob("*.md"))
-    listed = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", told, re.MULTILINE)}
-    assert set(package.__all__) <= listed  # type: ignore[attr-defined]
+    listed = set(re.findall(r"^::: (\S+)$", told, re.MULTILINE))
+    assert {"degradations", "nested", "solvers"} <= listed  # whole, by their __all__
+    below = {*degradations.__all__, *nested.__all__, *solvers.__all__}
+    assert {*restoration.__all__} - below <= {name.rpartition(".")[2] for name in listed}
 
 
 def test_the_readme_is_short() -> None:
