@@ -54,6 +54,7 @@ def connected() -> Any:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would send statistics of use
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of its own future
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: work that others wait for would starve
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # importing it has set another; a death is ours to tell
