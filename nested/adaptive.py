@@ -39,9 +39,8 @@ class Adaptive:
 
     Where nothing is missing a few evaluations say all, single pixels are filled in three short inner runs, and
     wide gaps get a longer first one. Each next one starts the higher the wider the gaps are
-    (``Posterior.fitted``). At the end of each the run ends where the calibration expects less change than the
-    tolerance, or where the last inner run has brought less. Decided is of one image, from its own run alone: the
-    same after a stop and a resume.
+    (``Posterior.fitted``). At the end of each the run ends where less change is expected than the tolerance
+    (:meth:`expects`). Decided is of one image, from its own run alone: the same after a stop and a resume.
 
     Args:
         tolerance: RMSE in [0, 1] units.
@@ -105,15 +104,30 @@ class Adaptive:
             x0: what this has led to.
         """
         done = run.outer_step + 1
-        changes = []
+        changed = None
         if run.x0 is not None:
-            changes.append(float((x0 - run.x0).double().square().mean().sqrt()) / 2)  # [-1, 1] is twice as wide
-        if self.expected:
-            shares, rmse = zip(*self.expected, strict=True)
-            changes.append(float(np.interp((run.spent + 1) / self.most, shares, rmse)))
-        if min(changes, default=math.inf) < self.tolerance:
+            changed = float((x0 - run.x0).double().square().mean().sqrt()) / 2  # [-1, 1] is twice as wide
+        if self.expects(run.nfe, run.spent + 1, changed) < self.tolerance:
             return Ahead((), (0,))
         return Ahead(run.allocation[done:], run.levels[done:])
+
+    def expects(self, before: int, now: int, changed: float | None) -> float:
+        """RMSE in [0, 1] units by which a preview is expected to change until the end.
+
+        What the calibration expects of it, times how much more or less than in the calibration the last inner run
+        has changed: of two previews e and e' away from the end, about √(e² − e'²).
+
+        Args:
+            before: evaluations of the preview before; 0: there was none.
+            now: of this one.
+            changed: RMSE between the two; None: there was none. Without a calibration it is what is expected.
+        """
+        if not self.expected:
+            return math.inf if changed is None else changed
+        shares, rmse = zip(*self.expected, strict=True)
+        was, left = (float(np.interp(nfe / self.most, shares, rmse)) for nfe in (before, now))
+        usual = math.sqrt(max(was**2 - left**2, 0.0))
+        return left if changed is None or not usual else left * changed / usual
 
 
 def split(most: int, width: float | None) -> tuple[int, ...]:

@@ -106,6 +106,16 @@ def test_a_run_ends_where_the_calibration_expects_too_little_change() -> None:
     assert done.allocation == (15, 15)
 
 
+def test_what_is_expected_of_a_picture_is_what_is_usual_times_how_much_more_than_usual_it_has_changed() -> None:
+    known = Adaptive(0.004, most=30, expected=((0.2, 0.05), (0.4, 0.03), (1.0, 0.0)))
+    assert known.expects(0, 6, None) == pytest.approx(0.05)
+    assert known.expects(6, 12, 0.04) == pytest.approx(0.03)  # usual: √(0.05² − 0.03²)
+    assert known.expects(6, 12, 0.02) == pytest.approx(0.015)
+    assert known.expects(12, 12, 0.02) == pytest.approx(0.03)  # nothing is usual between the same two
+    assert Adaptive().expects(6, 12, 0.02) == 0.02
+    assert Adaptive().expects(0, 6, None) == float("inf")
+
+
 def test_a_run_from_its_file_decides_as_it_would_have(tmp_path) -> None:
     """Bit for bit, wherever it was stopped, the ends of inner runs among it."""
     nested = NestedDiffusion(sampler("points"), Adaptive(0.01, most=20))
