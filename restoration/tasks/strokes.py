@@ -103,12 +103,15 @@ class Strokes:
 
     def _spread(self, grey: Tensor) -> tuple[Tensor, Tensor]:
         """For every pixel the colour of the strokes that are near and as light, and its noise."""
-        from scipy.spatial import cKDTree  # slow to import
+        from scipy.ndimage import distance_transform_edt  # slow to import
+        from scipy.spatial import cKDTree
 
         height, width = grey.shape
         rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         places = torch.stack([rows / self.spread, columns / self.spread, grey / ALIKE], dim=-1)
-        painted, others = places[self.where], places[~self.where]
+        away = torch.from_numpy(distance_transform_edt(~self.where.numpy()))
+        near = (away <= FARTHEST * self.spread) & ~self.where  # of a large picture little is
+        painted, others = places[self.where], places[near]
         chroma = (self.colours - self.colours.mean(dim=0))[:, self.where]
         # An entry more, infinitely far, is what the tree gives where there are not so many neighbours.
         chroma = torch.cat([chroma, torch.zeros(3, 1)], dim=1)
@@ -121,7 +124,7 @@ class Strokes:
         best = rho.amax(dim=1)
         mean = torch.einsum("pn,cpn->cp", rho, chroma[:, which]) / rho.sum(dim=1).clamp(min=1e-9)
         noise = torch.where(best > 0, APART * (1 - best**2).sqrt() / best.clamp(min=1e-9), torch.inf)
-        colours, spread = torch.full((3, height, width), 0.5), torch.zeros(height, width)
-        colours[:, ~self.where] = 0.5 + mean
-        spread[~self.where] = noise
+        colours, spread = torch.full((3, height, width), 0.5), torch.full((height, width), torch.inf)
+        colours[:, near] = 0.5 + mean
+        spread[near] = noise
         return colours, spread
