@@ -59,7 +59,7 @@ def read(file: Path, settings: ScanSettings, task: Task) -> Picture | Volume | N
 
 def _of_window(scan: Volume) -> str:
     unit = f" {scan.unit}" if scan.unit else ""
-    beyond = scan.measured() & ((scan.units < scan.window.low) | (scan.units > scan.window.high))
+    beyond = scan.beyond & scan.measured()
     note = f"window {scan.window}{unit} is [0, 1]"
     if bool(beyond.any()):
         note += f"; {beyond.mean():.1%} of voxels lie beyond: the prior sees them cut, results keep them"

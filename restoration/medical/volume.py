@@ -164,6 +164,13 @@ class Volume:
             found &= (self.stored < low) | (self.stored > high)
         return found
 
+    @property
+    def beyond(self) -> Array:
+        """(D, H, W), True where a value lies so far beyond the window that the prior sees it cut."""
+        levels = self._levels()
+        far: Array = (levels < -self.margin) | (levels > 1 + self.margin)
+        return far
+
     def windowed(self, choice: Window | WindowChoice) -> Volume:
         """The same slices in another window."""
         if isinstance(choice, WindowChoice):

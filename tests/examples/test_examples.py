@@ -146,3 +146,14 @@ def test_without_weights_one_line_says_where_they_go(
     assert "\n" not in message
     assert f"no weights for {weights}" in message
     assert str(tmp_path / f"models--{weights.replace('/', '--')}") in message
+
+
+def test_medical(tiny_prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pydicom")
+    pytest.importorskip("nibabel")
+    main("medical.py", "--prior", tiny_prior, "--outer", 1, "--inner", 1, "--out", tmp_path / "out")
+    names = ["denoised.nii.gz", "denoised.png", "filled.dcm", "filled.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    out = capsys.readouterr().out
+    assert "slice: 1 × 64 × 64, int16" in out
+    assert "all others as they were: True" in out
