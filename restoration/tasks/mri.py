@@ -187,6 +187,10 @@ class Mri(Kind):
 
     def record(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in self.options if getattr(self, name) is not None}
+        if self.mask_kind is not None and self.mask_kind not in DRAWN:
+            from restoration.pictures import outputs
+
+            given["mask_kind_sha256"] = outputs.sha256(Path(self.mask_kind))
         if self.kspace is not None:
             given["white_is"] = self.kspace.white
         return given

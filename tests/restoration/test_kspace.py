@@ -168,6 +168,7 @@ def test_a_given_mask_is_a_picture_of_what_is_measured(tmp_path: Path) -> None:
     operator = pose(task, unit(slices(), 0), SHAPE).measurement.operator
     assert isinstance(operator, FourierSampling)
     assert float(operator.kept.sum()) == 12 * 32
+    assert len(str(task.kind.record()["mask_kind_sha256"])) == 64
     with pytest.raises(ImageError, match=r"must have k-space's size, 30×30"):
         from_file(tmp_path / "mask.png", 30, 30)
 
