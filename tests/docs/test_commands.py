@@ -42,7 +42,8 @@ def parse(name: str, app: typer.Typer, words: list[str], whole: bool = True) -> 
     try:
         command.make_context(name, list(words))
     except Exception as error:
-        fine = {"Exit"} if whole else {"Exit", "MissingParameter"}  # --help and --version end it well
+        # --help and --version end it well; a sentence may name an option without its value
+        fine = {"Exit"} if whole else {"Exit", "MissingParameter", "BadOptionUsage"}
         if type(error).__name__ not in fine:
             pytest.fail(f"{name} {' '.join(words)}: {getattr(error, 'message', error)}")
 
@@ -115,8 +116,10 @@ def is_run(words: list[str]) -> bool:
     """Not what waits for a person or a download, nor the gallery's (test_gallery.py)."""
     if words[0] != "restore" or "--interactive" in words or "--convert" in words:
         return False
-    if option(words, "--pattern") == "dng" or any("gallery/" in word for word in words):
-        return False  # a DNG: tests/restoration/test_dng.py
+    if option(words, "--pattern") == "dng" or any(re.search(r"gallery/|\.(dcm|nii(\.gz)?|h5)$", w) for w in words):
+        return False  # files of instruments have tests of their own, as test_dng.py
+    if {"--strokes", "--interval"} & set(words):
+        return False  # so have strokes, and intervals, which take samples of a prior that was measured
     return option(words, "--prior") in (None, *KNOWN_PRIORS)
 
 
@@ -128,6 +131,8 @@ def quick(words: list[str]) -> list[str]:
             at = words.index(name) + 1
             ones = ",".join("1" for _ in words[at].split(","))
             done[at] = str(max(1, int(words[at]) // 10)) if name == "--max-nfe" else ones
+    if {"--effort", "--plan"} & set(words):
+        return [*done[1:], "--prior", "prior", "--device", "cpu"]
     steps = [] if {"--allocation", "--inner"} & set(words) else ["--inner", "1"]
     if not {"--allocation", "--outer", "--state", "--candidates"} & set(words):
         steps += ["--outer", "1"]

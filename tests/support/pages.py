@@ -15,7 +15,7 @@ NOT_RUN = "# not run"
 
 COMMANDS = ("restore", "restore-bench", "restore-serve", "restore-train")
 RUNNERS = ("python", "make", "pip", "curl", "accelerate")
-LANGUAGES = ("", "bash", "console", "python", "text", "json")
+LANGUAGES = ("", "bash", "sh", "console", "python", "text", "json")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def commands(block: Block) -> Iterator[list[str]]:
     In ``console`` a command stands after ``$``, and the rest is output. A block of no language may hold both: what
     does not begin with a command is output.
     """
-    if block.language not in ("", "bash", "console") or not block.runs:
+    if block.language not in ("", "bash", "sh", "console") or not block.runs:
         return
     for line in block.text.replace("\\\n", " ").splitlines():
         if block.language == "console" and not line.startswith("$ "):
