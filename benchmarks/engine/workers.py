@@ -75,7 +75,7 @@ class RayMeasurer:
             return remote.remote(self.build, share.threads)
 
         crew: Crew[Job] = Crew(ray, make, share.count, self._joined, self._left)
-        return crew.work(todo, lambda worker, job: worker.measure.remote(job), _gave_up)
+        yield from crew.work(todo, lambda worker, job: worker.measure.remote(job), _gave_up)
 
     def _joined(self, worker: Any, told: tuple[int, dict[str, Any]]) -> None:
         self.pids[worker], config = told
