@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +19,6 @@ import httpx
 import numpy as np
 import pytest
 
-from benchmarks.studies.serving import Server, forking, serving
 from restoration.service.jobs import Limits
 from restoration.service.store import Store, StoreError
 
@@ -26,17 +28,29 @@ LONG = {"task": "sr2", "allocation": "2,18,20,20,20", "seed": 4}  # 80 evaluatio
 
 
 @contextmanager
-def process(prior: Path, store: Path) -> Iterator[tuple[Server, str]]:
-    """A server in a process of its own, and its address; forked from one that has imported what it needs."""
-    with serving(forking(), str(prior), store, "--batch", "8") as server:
-        yield server, server.address
-
-
-@pytest.fixture(scope="module")
-def address(prior_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server whose clients behave badly, one test after another."""
-    with process(prior_folder, tmp_path_factory.mktemp("shared") / "store") as (_, address):
-        yield address
+def process(prior: Path, store: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server in a process of its own, and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "restoration.commands.serve", "--port", str(port), "--prior", str(prior)]
+    server = subprocess.Popen([*command, "--store", str(store), "--batch", "8", *more])
+    address = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                if httpx.get(f"{address}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert server.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield server, address
+    finally:
+        server.kill()
+        server.wait()
 
 
 def submit(address: str, **options: Any) -> str:
@@ -68,7 +82,7 @@ def test_killed_server_s_runs_go_on_to_the_same_result(prior_folder: Path, tmp_p
         undisturbed["image"] = httpx.get(f"{address}/v1/restorations/{whole}/image").content
         broken = submit(address, **LONG)
         wait(address, broken, "nfe", 22)
-        server.kill()
+        os.kill(server.pid, signal.SIGKILL)
     with process(prior_folder, store) as (server, address):
         known = wait(address, broken, "state", "done")
         assert known["nfe"] == 80
@@ -80,13 +94,11 @@ def test_killed_server_s_runs_go_on_to_the_same_result(prior_folder: Path, tmp_p
         began = time.monotonic()
         promised = submit(address, task="sr2", deadline=25)
         left = submit(address, task="sr2", allocation=",".join(["20"] * 45))
-        assert server.process.pid is not None
-        os.kill(server.process.pid, signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         refused = httpx.post(f"{address}/v1/restorations?task=sr2", files={"image": ("a.png", picture())})
         assert refused.status_code == 503  # told to stop, it takes nothing more
-        server.process.join(60)
-        assert server.process.exitcode == 0
+        assert server.wait(60) == 0
         assert time.monotonic() - began < 40
     kept = Store(store)
     facts = {id: kept.load(id).facts["facts"] for id in (promised, left)}  # type: ignore[union-attr]
@@ -199,38 +211,41 @@ def test_run_that_cannot_be_read_keeps_back_no_other(
         assert ended(client, ids[0])["nfe"] == 80
 
 
-def test_client_that_does_not_read_holds_up_nobody(address: str) -> None:
-    slow = submit(address, **LONG)
-    port = int(address.rpartition(":")[2])
-    readers = []
-    for _ in range(3):
-        reader = socket.create_connection(("127.0.0.1", port))
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-        path = f"/v1/restorations/{slow}/events?pictures=png"
-        reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        readers.append(reader)
-    gone = socket.create_connection(("127.0.0.1", port))
-    gone.sendall(f"GET /v1/restorations/{slow}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    gone.close()
-    assert wait(address, slow, "state", "done")["nfe"] == 80
-    text = b""
-    readers[0].settimeout(30)
-    while b"event: result" not in text:  # what it left out were previews, never the result
-        text += readers[0].recv(65536)
-    for reader in readers:
-        reader.close()
+def test_client_that_does_not_read_holds_up_nobody(prior_folder: Path, tmp_path: Path) -> None:
+    with process(prior_folder, tmp_path / "store") as (_, address):
+        slow = submit(address, **LONG)
+        port = int(address.rpartition(":")[2])
+        readers = []
+        for _ in range(3):
+            reader = socket.create_connection(("127.0.0.1", port))
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            path = f"/v1/restorations/{slow}/events?pictures=png"
+            reader.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            readers.append(reader)
+        gone = socket.create_connection(("127.0.0.1", port))
+        gone.sendall(f"GET /v1/restorations/{slow}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        gone.close()
+        assert wait(address, slow, "state", "done")["nfe"] == 80
+        text = b""
+        readers[0].settimeout(30)
+        while b"event: result" not in text:  # what it left out were previews, never the result
+            text += readers[0].recv(65536)
+        for reader in readers:
+            reader.close()
 
 
-def test_client_that_leaves_frees_its_place(address: str) -> None:
-    options = {"task": "sr2", "allocation": ",".join(["2", *["20"] * 45]), "wait": 60}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(
-            f"{address}/v1/restorations",
-            files={"image": ("a.png", picture())},
-            params=options,
-            timeout=httpx.Timeout(60, read=1.0),
-        )
-    end = time.monotonic() + 30
-    while "restoration_open 0.0" not in httpx.get(f"{address}/metrics").text:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+def test_client_that_leaves_frees_its_place(prior_folder: Path, tmp_path: Path) -> None:
+    with process(prior_folder, tmp_path / "store") as (_, address):
+        options = {"task": "sr2", "allocation": ",".join(["2", *["20"] * 45]), "wait": 60}
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(
+                f"{address}/v1/restorations",
+                files={"image": ("a.png", picture())},
+                params=options,
+                timeout=httpx.Timeout(60, read=1.0),
+            )
+        end = time.monotonic() + 30
+        while "restoration_open 0.0" not in httpx.get(f"{address}/metrics").text:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
