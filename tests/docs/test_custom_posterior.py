@@ -28,6 +28,7 @@ def page() -> dict[str, Any]:
     """What the page's code, run from top to bottom, leaves behind; its own check passes on the way."""
     names: dict[str, Any] = {"__name__": "page"}
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = [block for block in blocks if not block.startswith("# not run")]
     exec(compile("\n".join(blocks), PAGE, "exec", dont_inherit=True), names)  # a user's module has no __future__
     return names
 

@@ -50,9 +50,9 @@ def test_more_asked_twice_at_once_is_done_once(client: TestClient, monkeypatch: 
     ended(client, id)
     further = Jobs._go_further
 
-    def slowly(*arguments: Any) -> None:
+    def slowly(*arguments: Any, **more: Any) -> None:
         time.sleep(0.5)
-        further(*arguments)
+        further(*arguments, **more)
 
     monkeypatch.setattr(Jobs, "_go_further", slowly)
     with ThreadPoolExecutor(2) as threads:

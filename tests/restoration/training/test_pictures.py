@@ -43,7 +43,8 @@ def test_damaged_and_small_pictures_are_skipped_and_counted(photographs: Path) -
     found = Pictures(find([photographs]), WHOLE)
     assert len(found) == 10
     assert found.skipped == [
-        "03.png: is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 or PNM image, or its header is damaged",
+        "03.png: is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PNM, DICOM or NIfTI image, "
+        "or its header is damaged",
         "04.png: 40 x 8 is smaller than --size 16",
     ]
 
