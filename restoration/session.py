@@ -11,11 +11,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from degradations import Measurement
@@ -24,20 +22,18 @@ from nested.record import Choice
 from restoration.editing import EditFile
 from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, standing
 from restoration.medical.volume import Volume
-from restoration.medical.warning import WARNING
-from restoration.pictures.colour import grey_in_srgb
 from restoration.pictures.frame import Frame
-from restoration.pictures.picture import Depth, Picture, is_of_colour
+from restoration.pictures.picture import Picture
 from restoration.pictures.scores import scores_of
+from restoration.posed import posed, posed_scan, said_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
-from restoration.priors.coverage import Certainty, quantile_names
+from restoration.priors.coverage import Certainty
 from restoration.priors.familiarity import ratio_of
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
-from restoration.tasks import Problem, Task, fit_to, pose
-from restoration.tasks.masks import filled
-from restoration.tasks.slices import SliceProblem, check_scan_task, pose_slices
-from restoration.uncertainty import interval, quantiles
+from restoration.results import maps_of, outputs_of
+from restoration.tasks import Problem
+from restoration.tasks.slices import SliceProblem
 from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
@@ -93,9 +89,9 @@ class Session:
         self.given: Picture | Volume
         self.problem: Problem | SliceProblem
         if isinstance(picture, Volume):
-            self.given, self.problem = _posed_scan(recipe, picture, self.seeds[0])
+            self.given, self.problem = posed_scan(recipe, picture, self.seeds[0])
         else:
-            self.given, self.problem = _posed(recipe, picture, self.seeds[0])
+            self.given, self.problem = posed(recipe, picture, self.seeds[0])
         slices, shape = len(self.problem.measurement), self.problem.measurement.operator.image_shape
         prior = prior_for(recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch)
         if slices * recipe.effort.samples > recipe.tiles.batch and isinstance(picture, Volume):
@@ -110,7 +106,7 @@ class Session:
         made = {"seeds": list(self.seeds), **recipe.conditions()}
         if recipe.task.sigma_auto:
             made["sigma_estimated"] = self.problem.task.sigma
-        made |= _said_of(self.given)
+        made |= said_of(self.given)
         self.record: Mapping[str, Any] = {**recipe.identity(sha256, self.state), **recipe.limits(), **made}
 
     @property
@@ -241,10 +237,10 @@ class Session:
         if best.state.effort is not None:
             record["decided"] = list(best.state.allocation)
         images = self.problem.finished(done.image)
-        outputs = _outputs(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
+        outputs = outputs_of(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
         certainty = self._certainty(best)
         if certainty is not None:
-            outputs = (*outputs[:-2], *_maps(self.given, images, record, certainty), outputs[-1])
+            outputs = (*outputs[:-2], *maps_of(self.given, images, record, certainty), outputs[-1])
         return Restored(
             input=self.name,
             nfe=done.nfe,
@@ -330,130 +326,6 @@ def _too_soon(deadline: float, takes: float) -> str:
     return (
         f"the deadline of {deadline:g} s cannot be kept: the first evaluation, which is always made, takes about "
         f"{takes:.0f} s; Ctrl-C stops it, --fit or a smaller picture takes less"
-    )
-
-
-def _for(task: Task, picture: Picture, prior_shape: tuple[int, int, int]) -> Picture:
-    """The picture, its alpha cut as the pixels will be, and in sRGB where its profile cannot hold the result."""
-    _, height, width = prior_shape
-    kind = task.kind
-    if task.fit and picture.alpha is not None:
-        f = 1 if task.simulate else kind.factor
-        alpha = fit_to(picture.alpha, height // f, width // f, shrink=task.simulate)
-        picture = replace(picture, alpha=alpha)
-    adds_colour = kind.measured_channels(3) == 1 < prior_shape[0]
-    if adds_colour and len(picture.pixels) == 1 and picture.profile and not is_of_colour(picture.profile):
-        note = "its profile is of grey; converted to sRGB, which the coloured result is in"
-        pixels = grey_in_srgb(picture.pixels, picture.profile)
-        picture = replace(picture, pixels=pixels, profile=None, notes=(*picture.notes, note))
-    return picture
-
-
-def _posed(recipe: Recipe, picture: Picture, seed: int) -> tuple[Picture, Problem]:
-    """A picture as the recipe has it, and what is to be restored of it."""
-    if picture.scan is not None:
-        check_scan_task(recipe.task.kind)
-    picture = _for(recipe.task, picture, recipe.prior.image_shape)
-    pixels = picture.pixels[:1] if picture.grey else picture.pixels
-    problem = pose(
-        recipe.task, pixels, recipe.prior.image_shape, mask=recipe.mask, strokes=recipe.strokes, seed=seed
-    )
-    if picture.scan is not None:
-        scan = _marked(_fitted(picture.scan, recipe), recipe)
-        picture = replace(picture, scan=scan)
-    return picture, problem
-
-
-def _posed_scan(recipe: Recipe, scan: Volume, seed: int) -> tuple[Volume, SliceProblem]:
-    """The slices of a scan as the recipe has them, and what is to be restored of them."""
-    check_scan_task(recipe.task.kind)
-    problem = pose_slices(recipe.task, scan.images, recipe.prior.image_shape, mask=recipe.mask, seed=seed)
-    scan = _fitted(scan, recipe)
-    if recipe.task.fit:
-        problem = replace(problem, given=scan.images)
-    return _marked(scan, recipe), problem
-
-
-def _fitted(scan: Volume, recipe: Recipe) -> Volume:
-    """The part of a scan that the task leaves of it with ``fit``: as ``fit_to`` cuts pictures."""
-    if not recipe.task.fit:
-        return scan
-    factor = 1 if recipe.task.simulate else recipe.task.kind.factor
-    height, width = (side // factor for side in recipe.prior.image_shape[1:])
-    _, rows, columns = scan.shape
-    scale = min(rows / height, columns / width) if recipe.task.simulate else 1
-    high, wide = round(height * scale), round(width * scale)
-    return scan.cropped((rows - high) // 2, (columns - wide) // 2, high, wide)
-
-
-def _marked(scan: Volume, recipe: Recipe) -> Volume:
-    """A scan of which what was beyond its window is forgotten where it was not measured."""
-    if recipe.task.simulate:
-        return scan.forgetting(torch.ones(1, 1, *scan.shape[1:]))
-    if recipe.mask is None or not recipe.task.kind.takes_mask or recipe.task.kind.factor > 1:
-        return scan
-    mask = recipe.mask
-    _, rows, columns = scan.shape
-    top, left = (mask.shape[-2] - rows) // 2, (mask.shape[-1] - columns) // 2
-    share = filled(mask[..., top : top + rows, left : left + columns])
-    return scan.forgetting(share if share.ndim == 4 else share[None])
-
-
-def _said_of(given: Picture | Volume) -> dict[str, Any]:
-    """What outputs of a scan record of it."""
-    scan = given.scan if isinstance(given, Picture) else given
-    if scan is None:
-        return {}
-    window = [scan.window.low, scan.window.high]
-    return {"window": window, "unit": scan.unit or None, "axis": scan.axis, "warning": WARNING}
-
-
-def _outputs(
-    given: Picture | Volume, images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]
-) -> tuple[Output, ...]:
-    """The pictures of a result (N, C, H, W), or of a scan's (N, D, 1, H, W): itself, or samples, spread, mean."""
-    if len(images) == 1:
-        return (Output("", given.like(images[0]), record),)
-    samples = [
-        Output(f"sample-{i}", given.like(image), {**record, "shows": f"the sample of seed {seed}"})
-        for i, (image, seed) in enumerate(zip(images, seeds, strict=True), start=1)
-    ]
-    std = images.std(dim=0).mean(dim=-3, keepdim=True)
-    white = max(float(std.max()), 1e-6)
-    spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
-    mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
-    return (*samples, Output("std", given.mapped(std, white), spread), mean)
-
-
-def _maps(
-    given: Picture | Volume, images: Tensor, record: Mapping[str, Any], certainty: Certainty
-) -> tuple[Output, ...]:
-    """Of samples (S, C, H, W) or (S, D, 1, H, W): spread, quantiles and, if calibrated, interval.
-
-    Of a picture they are float numbers in [0, 1] units, of a scan they are in the scan's own units and format.
-    """
-    scan = given if isinstance(given, Volume) else given.scan
-    level, found = certainty.level, certainty.found
-    tail = (1 - level) / 2
-    maps = {"std": (images.std(dim=0), "standard deviation of the samples")}
-    for name, quantile in zip(quantile_names(level), quantiles(images, level), strict=True):
-        share = tail if name == quantile_names(level)[0] else 1 - tail
-        maps[name] = (quantile, f"the samples' quantile {share:.4g}, not calibrated")
-    if found is not None:
-        shown = f"end of the calibrated {level:.0%} interval, mean {{}} {found.factor:.4g} · std"
-        low, high = interval(images, found.factor)
-        maps |= {"low": (low, f"lower {shown.format('−')}"), "high": (high, f"upper {shown.format('+')}")}
-    told = {**record, "interval_told": certainty.json()}
-    if scan is not None:
-        spread = maps.pop("std")
-        return (
-            Output("std", given.mapped(spread[0].mean(dim=-3, keepdim=True), 1.0), {**told, "shows": spread[1]}),
-            *(Output(name, given.like(image), {**told, "shows": shows}) for name, (image, shows) in maps.items()),
-        )
-    assert isinstance(given, Picture)
-    return tuple(
-        Output(name, replace(given.mapped(image, 1.0), depth=Depth.FLOAT), {**told, "shows": shows}, exact=True)
-        for name, (image, shows) in maps.items()
     )
 
 
