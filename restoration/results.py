@@ -16,23 +16,36 @@ from restoration.uncertainty import interval, quantiles
 
 
 def outputs_of(
-    given: Picture | Volume, images: Tensor, seeds: tuple[int, ...], record: Mapping[str, Any]
+    given: Picture | Volume,
+    images: Tensor,
+    seeds: tuple[int, ...],
+    record: Mapping[str, Any],
+    certainty: Certainty | None,
 ) -> tuple[Output, ...]:
-    """The pictures of a result (N, C, H, W), or of a scan's (N, D, 1, H, W): itself, or samples, spread, mean."""
+    """The pictures of a result (N, C, H, W), or of a scan's (N, D, 1, H, W): itself, or samples, spread, mean.
+
+    With ``certainty``, maps of it in place of the spread.
+    """
     if len(images) == 1:
         return (Output("", given.like(images[0]), record),)
     samples = [
         Output(f"sample-{i}", given.like(image), {**record, "shows": f"the sample of seed {seed}"})
         for i, (image, seed) in enumerate(zip(images, seeds, strict=True), start=1)
     ]
+    maps = (_spread(given, images, record),) if certainty is None else _maps(given, images, record, certainty)
+    mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
+    return (*samples, *maps, mean)
+
+
+def _spread(given: Picture | Volume, images: Tensor, record: Mapping[str, Any]) -> Output:
+    """Where the samples differ, over all channels: the largest is white."""
     std = images.std(dim=0).mean(dim=-3, keepdim=True)
     white = max(float(std.max()), 1e-6)
-    spread = {**record, "shows": "standard deviation of the samples", "white_is": white}
-    mean = Output("", given.like(images.mean(dim=0)), {**record, "shows": "mean of the samples"})
-    return (*samples, Output("std", given.mapped(std, white), spread), mean)
+    told = {**record, "shows": "standard deviation of the samples", "white_is": white}
+    return Output("std", given.mapped(std, white), told)
 
 
-def maps_of(
+def _maps(
     given: Picture | Volume, images: Tensor, record: Mapping[str, Any], certainty: Certainty
 ) -> tuple[Output, ...]:
     """Of samples (S, C, H, W) or (S, D, 1, H, W): spread, quantiles and, if calibrated, interval.

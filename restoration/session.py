@@ -31,7 +31,7 @@ from restoration.priors.coverage import Certainty
 from restoration.priors.familiarity import ratio_of
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
-from restoration.results import maps_of, outputs_of
+from restoration.results import outputs_of
 from restoration.tasks import Problem
 from restoration.tasks.slices import SliceProblem
 from solvers import Prior, Spectral
@@ -237,10 +237,8 @@ class Session:
         if best.state.effort is not None:
             record["decided"] = list(best.state.allocation)
         images = self.problem.finished(done.image)
-        outputs = outputs_of(self.given, images, tuple(dict.fromkeys(done.seeds)), record)
         certainty = self._certainty(best)
-        if certainty is not None:
-            outputs = (*outputs[:-2], *maps_of(self.given, images, record, certainty), outputs[-1])
+        outputs = outputs_of(self.given, images, tuple(dict.fromkeys(done.seeds)), record, certainty)
         return Restored(
             input=self.name,
             nfe=done.nfe,
