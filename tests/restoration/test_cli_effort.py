@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from holed import COMMON, write_holed
 from PIL import Image
 from running import restore
 
@@ -14,37 +15,20 @@ from nested import Adaptive, NestedState
 from restoration.commands.settings import effort_of
 from restoration.pictures import images
 
-COMMON = (
-    "in.png",
-    "--task",
-    "inpaint",
-    "--mask",
-    "mask.png",
-    "--prior",
-    "faces-64",
-    "--device",
-    "cpu",
-    "--seed",
-    "7",
-)
+SEEDED = (*COMMON, "--seed", "7")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
     monkeypatch.chdir(tmp_path)
-    rows, columns = np.mgrid[:64, :64] / 63
-    picture = np.stack([rows, columns, (rows + columns) / 2], axis=-1)
-    Image.fromarray((picture * 255).astype(np.uint8)).save("in.png")
-    mask = np.zeros((64, 64), np.uint8)
-    mask[16:48, 16:48] = 255
-    Image.fromarray(mask).save("mask.png")
+    write_holed()
     return tmp_path
 
 
 def test_an_adaptive_run_stopped_within_an_inner_run_goes_on_to_the_same_bits(folder: Path, capsys) -> None:
     """What is expected to change is below the tolerance when the first inner run, of a wide hole, has ended."""
-    adaptive = (*COMMON, "--effort", "adaptive:0.5")
+    adaptive = (*SEEDED, "--effort", "adaptive:0.5")
     code, out, _ = restore(*adaptive, "-o", "whole.png", "--previews", "p", "--json", capsys=capsys)
     told = [json.loads(line) for line in out.splitlines()]
     assert (code, [e["nfe"] for e in told], told[-1]["total_nfe"]) == (0, [15, 15], 15)
@@ -60,7 +44,7 @@ def test_an_adaptive_run_stopped_within_an_inner_run_goes_on_to_the_same_bits(fo
     assert begun.spent in (6, 7)  # a preview of the first inner run needs one evaluation more
     assert restore(*adaptive, *stored, "-o", "whole2.png")[0] == 0
     assert np.array_equal(np.asarray(Image.open("whole.png")), np.asarray(Image.open("whole2.png")))
-    code, _, err = restore(*COMMON, "--effort", "adaptive:0.1", *stored, "-o", "other.png", capsys=capsys)
+    code, _, err = restore(*SEEDED, "--effort", "adaptive:0.1", *stored, "-o", "other.png", capsys=capsys)
     assert (code, err.count("\n")) == (2, 1)
     assert "did not decide so" in err
 
@@ -79,7 +63,7 @@ def test_an_adaptive_run_stopped_within_an_inner_run_goes_on_to_the_same_bits(fo
     ],
 )
 def test_an_effort_that_cannot_be_is_one_line(folder: Path, capsys, asked: tuple[str, ...], why: str) -> None:
-    code, _, err = restore(*COMMON, "-o", "out.png", *asked, capsys=capsys)
+    code, _, err = restore(*SEEDED, "-o", "out.png", *asked, capsys=capsys)
     assert (code, err.count("\n")) == (2, 1)
     assert why in err
 

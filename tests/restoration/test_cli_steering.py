@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from holed import COMMON, write_holed
 from PIL import Image
 from running import restore
 
@@ -16,7 +16,6 @@ from nested import NestedState
 from nested.record import Choice, Edit
 from restoration.pictures import images, outputs
 
-COMMON = ("in.png", "--task", "inpaint", "--mask", "mask.png", "--prior", "faces-64", "--device", "cpu")
 QUICK = (*COMMON, "--outer", "2", "--inner", "2")
 FOUR = (*QUICK, "--seed", "7", "--candidates", "3")
 
@@ -25,12 +24,7 @@ FOUR = (*QUICK, "--seed", "7", "--candidates", "3")
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
     monkeypatch.chdir(tmp_path)
-    rows, columns = np.mgrid[:64, :64] / 63
-    picture = np.stack([rows, columns, (rows + columns) / 2], axis=-1)
-    Image.fromarray((picture * 255).astype(np.uint8)).save("in.png")
-    mask = np.zeros((64, 64), np.uint8)
-    mask[16:48, 16:48] = 255
-    Image.fromarray(mask).save("mask.png")
+    write_holed()
     return tmp_path
 
 

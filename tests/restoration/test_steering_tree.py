@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from holed import COMMON, write_holed
 from PIL import Image
 from running import restore
 
@@ -26,31 +26,14 @@ from restoration.tasks import Task
 from solvers import FIRE
 
 SOURCE = "from restoration.commands.restore import script; script()"
-COMMON = (
-    "in.png",
-    "--task",
-    "inpaint",
-    "--mask",
-    "mask.png",
-    "--prior",
-    "faces-64",
-    "--device",
-    "cpu",
-    "--seed",
-    "7",
-)
+SEEDED = (*COMMON, "--seed", "7")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A picture of 64 × 64, a mask of its middle, and two pictures to paint with."""
+    """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
     monkeypatch.chdir(tmp_path)
-    rows, columns = np.mgrid[:64, :64] / 63
-    picture = (np.stack([rows, columns, (rows + columns) / 2], axis=-1) * 255).astype(np.uint8)
-    Image.fromarray(picture).save("in.png")
-    mask = np.zeros((64, 64), np.uint8)
-    mask[16:48, 16:48] = 255
-    Image.fromarray(mask).save("mask.png")
+    write_holed()
     return tmp_path
 
 
@@ -87,7 +70,7 @@ def same(state: NestedState, again: NestedState) -> bool:
 def test_a_steered_run_is_killed_and_goes_on_and_each_node_is_made_again(
     folder: Path, capsys, one_thread: None
 ) -> None:
-    steered = (*COMMON, "--allocation", "2,16", "--candidates", "2", "-o", "out.png", "--state", "S")
+    steered = (*SEEDED, "--allocation", "2,16", "--candidates", "2", "-o", "out.png", "--state", "S")
     restore(*steered, "--previews", "seen", capsys=capsys)
     shutil.copy("S", "first")
     paint("seen/in-002-2.png", "edit.png", (200, 40, 40))
@@ -108,7 +91,7 @@ def test_a_steered_run_is_killed_and_goes_on_and_each_node_is_made_again(
     shutil.copy("S", "killed")
     code, _, err = restore(*steered, "--choose", "2,1", capsys=capsys)
     assert (code, "18 of 18 evaluations" in err) == (0, True), err
-    other = (*COMMON, "--allocation", "2,16", "--candidates", "2", "-o", "other.png", "--state", "first")
+    other = (*SEEDED, "--allocation", "2,16", "--candidates", "2", "-o", "other.png", "--state", "first")
     restore(*other, "--choose", "1", capsys=capsys)  # another way, from the earlier preview
     for name, edits in (("killed", ["edit.png"]), ("S", ["edit.png"]), ("first", [])):
         state = NestedState.load(name)
@@ -116,13 +99,13 @@ def test_a_steered_run_is_killed_and_goes_on_and_each_node_is_made_again(
 
 
 def test_edits_and_more_of_a_plain_run_are_made_again_too(folder: Path, capsys, one_thread: None) -> None:
-    common = (*COMMON, "--allocation", "2,2")
+    common = (*SEEDED, "--allocation", "2,2")
     restore(*common, "--max-nfe", "2", "-o", "a.png", "--state", "A", capsys=capsys)
     shutil.copy("A", "B")
     paint("a.png", "red.png", (200, 40, 40))
     paint("a.png", "blue.png", (40, 40, 200))
     restore(*common, "--edit", "red.png", "-o", "red-out.png", "--state", "A", capsys=capsys)
-    longer = (*COMMON, "--allocation", "2,2,3")
+    longer = (*SEEDED, "--allocation", "2,2,3")
     code, _, err = restore(*longer, "--edit", "red.png", "-o", "more.png", "--state", "A", capsys=capsys)
     assert (code, "7 of 7 evaluations" in err) == (0, True), err
     restore(*common, "--edit", "blue.png", "-o", "blue-out.png", "--state", "B", capsys=capsys)
