@@ -255,7 +255,9 @@ def coverage(
         return interrupt.asked
 
     with interrupt.heard():
-        complete = command.measure(network, settings, asked, sources, plan, book, watch)
+        complete = command.measure(
+            network, settings, asked, sources, plan, book, watch, lambda line: typer.echo(line, err=True)
+        )
     if not complete:
         return INTERRUPTED
     names, tried = ([source.name for source in some] for some in (calibrating, trying))

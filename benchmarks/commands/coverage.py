@@ -143,11 +143,13 @@ def measure(
     plan: Plan,
     book: Book,
     watch: Callable[[str, str], bool],
+    miss: Callable[[str], object],
 ) -> bool:
-    """Measure what the book does not have yet; whether all is there.
+    """Measure what the book does not have yet; whether all is there that can be read.
 
     Args:
         watch: told every picture's task and name; true stops.
+        miss: told of a picture that cannot be read or used, in one line.
     """
     for case in cases:
         for source in sources:
@@ -155,7 +157,8 @@ def measure(
                 continue
             try:
                 key, looks = losses_of(prior, sampler, case, source, plan)
-            except (ImageError, OSError):
+            except (ImageError, OSError) as error:
+                miss(f"{source.name} is left out: {error}")
                 continue
             if key is None:
                 raise ValueError(f"--tasks: of {case.title} no calibration can be kept")

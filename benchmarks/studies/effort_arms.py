@@ -186,7 +186,7 @@ def arms(nfe: int = 30) -> tuple[Arm, ...]:
         Arm("2 alike", (half,) * 2),
         Arm("5 alike", (fifth,) * 5),
         Arm("3 alike, linear in k", three, linear),
-        *(Arm(f"3 alike, σ × {ratio:g}", three, Geometric(ratio)) for ratio in (0.1, 0.4, 0.6, 0.8)),
+        *(Arm(f"3 alike, σ × {ratio:g}", three, Geometric(ratio)) for ratio in (0.1, 0.15, 0.3, 0.4, 0.6, 0.8)),
         *(Arm(f"2 alike, σ × {ratio:g}", (half,) * 2, Geometric(ratio)) for ratio in (0.2, 0.4, 0.6, 0.8)),
         *(Arm(f"5 alike, σ × {ratio:g}", (fifth,) * 5, Geometric(ratio)) for ratio in (0.6, 0.8)),
         Arm("front-loaded", (nfe - third - least, third, least)),

@@ -53,9 +53,12 @@ def test_it_is_measured_once_and_calibrates_the_prior(
         2,
     )
     given = (*given, "--outer", 1, "--inner", 2, "--level", 50, "--device", "cpu")
+    (pictures / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     assert bench(*given, monkeypatch=monkeypatch) == 0
-    table = capsys.readouterr().out
+    table, told = capsys.readouterr()
     assert "| denoise-0.2 | 2 |" in table
+    assert "data/damaged.png is left out" in told
+    (pictures / "damaged.png").unlink()
 
     def never(*arguments: object) -> None:
         pytest.fail("it is there already")
