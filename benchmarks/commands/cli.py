@@ -312,8 +312,9 @@ def compare(
     methods: Annotated[
         str,
         typer.Option(
-            help="all, or among pinv,one,classic,plain,nested,faithful,nested-faithful,natural,nested-natural,"
-            "ddrm,diffpir,dps; plain and nested are DDRM, the last three are deepinv's."
+            help="all, or among pinv,one,classic,nlm,bicubic,lanczos,wiener,richardson-lucy,plain,nested,faithful,"
+            "nested-faithful,natural,nested-natural,mean,ddrm,diffpir,dps; plain and nested are DDRM, the last "
+            "three are deepinv's."
         ),
     ] = "pinv,one,plain,nested,ddrm,diffpir,dps",
     nfe: Annotated[
@@ -338,6 +339,10 @@ def compare(
         int | None,
         typer.Option(help="Restore pictures of so many pixels a side, in tiles.  [default: the prior's]"),
     ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Restore every picture at its own size, in tiles, one at a time."),
+    ] = False,
     batch: Batch = 8,
     device: Device = "auto",
     precision: Precision = "auto",

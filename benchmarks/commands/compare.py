@@ -13,6 +13,8 @@ from typing import Any
 from benchmarks.comparison.classic import Classic
 from benchmarks.comparison.deconvolution import RichardsonLucy, Wiener
 from benchmarks.comparison.deepinv_samplers import DPS, DeepinvDDRM, DiffPIR, Sampler, require_deepinv
+from benchmarks.comparison.enlarging import BICUBIC, LANCZOS
+from benchmarks.comparison.non_local_means import NonLocalMeans
 from benchmarks.engine import paper
 from benchmarks.engine.case import Case
 from benchmarks.engine.markdown import conditions, markdown
@@ -74,6 +76,9 @@ MAKERS: Mapping[str, Maker] = {
     "pinv": lambda _: (PseudoInverse(),),
     "one": lambda _: (OneEvaluation(),),
     "classic": lambda _: (Classic(),),
+    "nlm": lambda _: (NonLocalMeans(),),
+    "bicubic": lambda _: (BICUBIC,),
+    "lanczos": lambda _: (LANCZOS,),
     "wiener": lambda _: (Wiener(),),
     "richardson-lucy": lambda _: (RichardsonLucy(),),
     "plain": _plain(lambda nfe: Ours("DDRM", (nfe,), PAPER)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,12 +25,15 @@ from degradations import Measurement
 from restoration.errors import ImageError
 from restoration.pictures import images
 from restoration.pictures.sources import Source
+from restoration.priors import prior_for
 from restoration.restorer import DEFAULT, Restorer, synchronise
 from restoration.tasks import Problem, derived_seed, fit_to, pose, with_channels
 from solvers import Prior, Spectral
 
 PairMetric = Callable[[Tensor, Tensor], Tensor]
 """(B,) of two batches (B, C, H, W) in [0, 1]."""
+MULTIPLE = 16
+"""Pixels that divide the sides of whole pictures: as super-resolution's factors and JPEG's blocks need."""
 ORIGINAL = "original"
 """The key of the clean pictures' features."""
 
@@ -46,6 +49,7 @@ class Bench:
         shown: of so many of the first pictures, the images themselves are kept.
         methods: whole restorations to compare besides.
         to_final: what compares a preview with the end of its own run, by the metric's name.
+        whole: whether every picture is restored at its own size, in the prior's tiles; then one at a time.
     """
 
     prior: Prior
@@ -57,6 +61,7 @@ class Bench:
     shown: int = 0
     methods: tuple[Method, ...] = ()
     to_final: Mapping[str, PairMetric] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass
@@ -97,22 +102,35 @@ def seed_of(name: str) -> int:
     return derived_seed(0, name)
 
 
-def problem_of(case: Case, source: Source, shape: tuple[int, int, int]) -> Problem:
+def problem_of(case: Case, source: Source, shape: tuple[int, int, int], *, whole: bool = False) -> Problem:
     """What is to be restored of a picture, seeded by its name: noise and mask are the same for whoever restores.
 
     Args:
         shape: (C, H, W) of what the prior describes.
+        whole: take all of the picture but for what ``MULTIPLE`` leaves over at its borders.
 
     Raises:
         ImageError, OSError: it cannot be read or used.
     """
     picture, _ = with_channels(images.decode(source.read(), source.name), shape[0])  # grey ones among others
+    if whole:
+        picture = _whole(picture, shape, source.name)
+        shape = (shape[0], picture.shape[1], picture.shape[2])
     seed = seed_of(source.name)
     if case.task.fit and tuple(picture.shape[1:]) != shape[1:]:
         picture = fit_to(picture, *shape[1:], shrink=True)
     rows, columns = picture.shape[1:]
     mask = None if case.mask is None else case.mask.fill(rows, columns, seed)
     return pose(case.task, picture, shape, mask=mask, seed=seed)
+
+
+def _whole(picture: Tensor, shape: tuple[int, int, int], name: str) -> Tensor:
+    """The middle of a picture (C, H, W), its sides the largest multiples of ``MULTIPLE``."""
+    rows, columns = (side // MULTIPLE * MULTIPLE for side in picture.shape[1:])
+    if rows < shape[1] or columns < shape[2]:
+        raise ImageError(f"{name} is too small: {columns}×{rows} of it where {shape[2]}×{shape[1]} is needed")
+    top, left = ((side - kept) // 2 for side, kept in zip(picture.shape[1:], (rows, columns), strict=True))
+    return picture[:, top : top + rows, left : left + columns]
 
 
 def measure(bench: Bench, case: Case, sources: Sequence[Source], first: int) -> Chunk:
@@ -125,7 +143,7 @@ def measure(bench: Bench, case: Case, sources: Sequence[Source], first: int) -> 
     originals, measurements, degraded = [], [], []
     for source in sources:
         try:
-            problem = problem_of(case, source, bench.prior.image_shape)
+            problem = problem_of(case, source, bench.prior.image_shape, whole=bench.whole)
         except (ImageError, OSError) as error:
             chunk.failed[source.name] = str(error)
             continue
@@ -137,6 +155,8 @@ def measure(bench: Bench, case: Case, sources: Sequence[Source], first: int) -> 
         degraded.append(problem.degraded)
     if not originals:
         return chunk
+    if bench.whole:
+        bench = replace(bench, prior=prior_for(bench.prior, measurements[0].operator.image_shape))
     names = chunk.readable
     clean = torch.stack(originals).to(bench.prior.device)
     together = Measurement.stack(measurements).to(clean.device)

@@ -15,11 +15,12 @@ def conditions(finished: Finished, summaries: list[TaskSummary]) -> list[str]:
     """Under which everything was measured, and what could not be."""
     config = finished.results.config
     few = min((summary.images for summary in summaries), default=0)
-    height, width = config["image shape"][1:]
+    shape = config["image shape"]
+    size = "their own size, in tiles" if shape is None else f"{shape[2]}×{shape[1]}"
     hardware = ", ".join(sorted(set[str]().union(*(summary.hardware for summary in summaries))))
     one_for_all = f"{sampler(config)}, " if {"sampler", "eta"} & set(config) else ""
     lines = [
-        f"{few} pictures of {', '.join(config['data'])} at {width}×{height}, prior {config['prior']} "
+        f"{few} pictures of {', '.join(config['data'])} at {size}, prior {config['prior']} "
         f"{config['prior fingerprint'][:12]}, {one_for_all}seeds of names; "
         f"{hardware}, torch {config['torch']}."
     ]

@@ -59,6 +59,7 @@ class Options:
     limit: int | None = None
     fit: bool = False
     size: int | None = None
+    whole: bool = False
     batch: int = 32
     device: str = "auto"
     precision: str = "auto"
@@ -106,6 +107,10 @@ def measure_all(
     """
     if options.batch < 1 or (options.limit is not None and options.limit < 1):
         raise ValueError(f"--batch and --limit must be at least 1: got {options.batch} and {options.limit}")
+    if options.whole:
+        if options.fit or options.size is not None:
+            raise ValueError("--whole takes pictures as they are: it goes with neither --fit nor --size")
+        options = replace(options, batch=1, shown=0)  # pictures of several sizes make no grid
     if options.workers != "here":
         count_of(options.workers)
         require_ray()
@@ -113,7 +118,7 @@ def measure_all(
     sources = _unique(find(options.data))[: options.limit]
     prior = load_prior(options.prior, options.device, options.precision)
     shape = restored_shape(options, prior)
-    if not options.fit:
+    if not options.fit and not options.whole:
         check_sizes(sources, shape[1:])
     bench, space, notes = build_bench(options, prior, trials, methods)
     reference = known_reference(options.reference_stats, space)
@@ -152,6 +157,7 @@ def build_bench(
     to_final, missing = _to_final(options, prior.device) if options.to_final else ({}, ())
     whole = prior_for(prior, restored_shape(options, prior), tile_batch=max(options.batch, TILE_BATCH))
     bench = Bench(whole, trials, options.posterior, measured, lpips, True, options.shown, methods, to_final)
+    bench = replace(bench, whole=options.whole)
     return bench, features.space, (*notes, *missing)
 
 
@@ -196,7 +202,7 @@ def _config(command: str, options: Options, bench: Bench, told: Mapping[str, Any
         "prior": prior.name,
         "prior fingerprint": prior.fingerprint(),
         "precision": options.precision,
-        "image shape": list(prior.image_shape),
+        "image shape": None if bench.whole else list(prior.image_shape),
         **(record_of(bench.posterior) if bench.trials else {}),
         "runs": [
             [trial.name, list(trial.allocation), list(trial.stops), list(trial.kinds)] for trial in bench.trials
