@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.studies.mri import head, scores, total_variation
-from benchmarks.studies.volume import measured, moved
+from benchmarks.studies.volume import arms, less, measured, moved
 from degradations import FourierSampling, simulate
 from restoration.tasks.kspace_masks import kept
 from solvers import NoiseSource
@@ -59,3 +59,9 @@ def test_a_moved_slice_is_a_volume_whose_own_changes_are_no_flicker() -> None:
     psnr, flicker = measured(volume + steps, volume)
     assert flicker == pytest.approx(0.2, abs=1e-6)
     assert psnr == pytest.approx(20, abs=1e-3)
+
+
+def test_flicker_is_compared_volume_by_volume() -> None:
+    assert less([0.5, 0.9], [1.0, 1.0]) == "-30.0 % (-50.0 … -10.0)"
+    assert less([0.9], [1.0]) == "-10.0 %"
+    assert arms([0.25])["shared, together 0.25"] == (True, 0.25)
