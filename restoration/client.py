@@ -97,7 +97,7 @@ class Client:
 
         Args:
             picture, mask, strokes: a file, or its bytes.
-            options: as the command's, with _ for -: ``task="sr4", sigma=0.05, deadline=2.0``.
+            options: as the command's, with _ for -: ``task="sr4", sigma=0.05, deadline=2.0, effort="adaptive"``.
 
         Raises:
             ServiceError: it is refused.

@@ -21,6 +21,8 @@ def check_candidates(options: Options) -> None:
         raise ValueError(
             "candidates goes without samples, deadline, max_nfe and wait: it waits for a choice at every preview"
         )
+    if options.effort_settings().tolerance is not None:
+        raise ValueError("effort adaptive decides for one picture at a time: leave candidates away")
 
 
 def next_choice(state: NestedState | None, allocation: Sequence[int]) -> int:

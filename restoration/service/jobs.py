@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from nested import Budget, Fixed, NestedState, chosen
+from nested import Adaptive, Budget, NestedState, chosen
 from nested.effort import LEAST, Effort
 from restoration.editing import EditFile
 from restoration.errors import RestorationError
@@ -35,7 +35,7 @@ from restoration.service.schema import PriorFacts, Restoration, State
 from restoration.service.showing import Showing
 from restoration.service.store import Store
 from restoration.service.uploads import ChangedPreview, Upload
-from restoration.service.work import ClosedError, OverloadedError, Work
+from restoration.service.work import ClosedError, OverloadedError, Work, onward
 
 _log = logging.getLogger("restoration.service")
 REAPED_EVERY_S = 10.0
@@ -164,11 +164,11 @@ class Jobs:
         job.pixels = opened.pixels
         state = self._state_of(job, opened)
         planned = job.options.planned and job.deadline_left() is not None
-        effort: Effort | None = None if state is None or planned else Fixed(state.allocation)
+        effort: Effort | Adaptive | None = None if state is None or planned else onward(state)
         try:
             self._submit(job, opened.work(job.seed, job.deadline_left(), state, effort), LONG_S)
         except OverloadedError:  # it was promised: late is better than never
-            effort = Budget(LEAST) if state is None else Fixed(state.allocation)
+            effort = Budget(LEAST) if state is None else onward(state)
             self._submit(job, opened.work(job.seed, None, state, effort), LONG_S)
 
     def _submit(self, job: Job, work: Work, wait: float = 0.0) -> None:
@@ -501,7 +501,7 @@ class Jobs:
             raise ValueError("its state could not be kept: nothing can go on from it")
         self._reserve(job, opened.pixels)
         further = opened.further(state, more)
-        work = opened.work(job.seed, None, further, Fixed(further.allocation), free=True)
+        work = opened.work(job.seed, None, further, onward(further), free=True)
         self._submit_from(job, work, further, state)
 
     def _choose(self, job: Job, keep: Sequence[int]) -> None:
@@ -537,7 +537,7 @@ class Jobs:
             further = opened.further(further, further.allocation[-1])
         if further.total_nfe > self.limits.one.nfe:
             raise ValueError(f"a run may have at most {self.limits.one.nfe} evaluations here")
-        effort = None if job.options.candidates is not None else Fixed(further.allocation)
+        effort = None if job.options.candidates is not None else onward(further)
         work = opened.work(job.seed, None, further, effort, free=True)
         self._submit_from(job, work, further, state)
 

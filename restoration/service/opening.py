@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nested import Budget, Fixed, NestedDiffusion, NestedState
+from nested import Adaptive, Budget, Fixed, NestedDiffusion, NestedState
 from nested.effort import LEAST, Effort
 from restoration.commands.job import check_work, opened, sampler_of, strokes_of, task_of, with_mask
 from restoration.errors import ImageError, RestorationError
@@ -75,7 +75,7 @@ class Opened:
         seed: int,
         deadline: float | None,
         state: NestedState | None = None,
-        effort: Effort | None = None,
+        effort: Effort | Adaptive | None = None,
         *,
         free: bool = False,
     ) -> Work:
@@ -106,7 +106,8 @@ class Opened:
                 every=True,
             )
         if effort is None and not options.planned:
-            effort = Fixed(recipe.effort.steps)
+            spending = recipe.spending
+            effort = spending if isinstance(spending, Adaptive) else Fixed(spending)
         return Work(
             self.session.problem.measurement,
             self.settings,

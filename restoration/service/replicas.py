@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from nested import Budget, Fixed, NestedState
+from nested import Budget, NestedState
 from nested.effort import LEAST
 from restoration.errors import RestorationError
 from restoration.priors import DiffusionPrior, load_prior
@@ -31,6 +31,7 @@ from restoration.service.work import (
     OverloadedError,
     Watch,
     Work,
+    onward,
 )
 
 _log = logging.getLogger("restoration.service")
@@ -252,10 +253,10 @@ class Away:
             left = max(work.deadline - (time.monotonic() - self._began), 0.001)
         effort = work.effort
         if state is not None and (effort is not None or left is None):
-            effort = Fixed(state.allocation)
+            effort = onward(state)
         refused = await self._sent_off(replace(work, state=state, effort=effort, deadline=left), LONG_S)
         if refused is not None and refused.error is None:
-            effort = Budget(LEAST) if state is None else Fixed(state.allocation)
+            effort = Budget(LEAST) if state is None else onward(state)
             refused = await self._sent_off(replace(work, state=state, effort=effort, deadline=None), LONG_S)
         if refused is not None:
             self._end(refused.error or OverloadedError(refused.message, refused.retry_after))

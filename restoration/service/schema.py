@@ -16,7 +16,7 @@ from restoration.commands.settings import (
     SamplerSettings,
     TaskSettings,
     TileSettings,
-    allocation_of,
+    effort_of,
 )
 from restoration.service.problems import ProblemError
 from restoration.tasks import HELP, MASKED, NOISY, STROKED, takers
@@ -30,6 +30,11 @@ MOST_VALUES = 10_000
 def _joined(value: Any) -> Any:
     """An allocation as a list of numbers, written as the command takes it."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _written(value: Any) -> Any:
+    """A whole number, written as the command takes it."""
+    return str(value) if type(value) is int and abs(value) < 10**LONGEST else value
 
 
 Text = Annotated[str, Field(max_length=LONGEST)]
@@ -71,6 +76,12 @@ class Options(BaseModel):
     allocation: Annotated[str | None, Field(max_length=4000), BeforeValidator(_joined)] = Field(
         None, description="Inner steps of every outer step, instead.", examples=["16,8,6"]
     )
+    effort: Annotated[Text | None, BeforeValidator(_written)] = Field(
+        None,
+        description="In place of these: 20 evaluations, split evenly; adaptive or adaptive:TOLERANCE, which "
+        "decides as it goes, at most 30, without samples, candidates and vanilla.",
+        examples=["20", "adaptive", "adaptive:0.01"],
+    )
     vanilla: bool = Field(False, description="One plain run of as many steps, for comparison.")
     sampler: Text | None = Field(None, description="fire, or the paper's ddrm. Default fire.")
     aim: Text | None = Field(None, description="Of fire: faithful, nearest to the truth; natural, with texture.")
@@ -79,8 +90,8 @@ class Options(BaseModel):
     eta_b: float | None = Field(None, description="DDRM's η_b, 0 to 1.")
     deadline: float | None = Field(
         None,
-        description="Seconds from now until there must be a picture. Without outer, inner or allocation, effort "
-        "is planned: as much as there is time for.",
+        description="Seconds from now until there must be a picture. Without outer, inner, allocation or effort, "
+        "that is planned: as much as there is time for.",
     )
     max_nfe: int | None = Field(None, description="Network evaluations that may be made; the best so far is kept.")
     seed: int | None = Field(None, description="Repeats a run; drawn and told if not given.")
@@ -97,8 +108,8 @@ class Options(BaseModel):
     @property
     def planned(self) -> bool:
         """Whether effort is left to the engine."""
-        free = self.outer is None and self.inner is None and self.allocation is None and not self.vanilla
-        return free and self.deadline is not None
+        told = (self.outer, self.inner, self.allocation, self.effort)
+        return self.deadline is not None and not self.vanilla and all(one is None for one in told)
 
     @property
     def count(self) -> int:
@@ -145,10 +156,12 @@ class Options(BaseModel):
         """How much is done, where that is not left to the engine.
 
         Raises:
-            ValueError: outer, inner and allocation that do not fit together.
+            ValueError: an effort that is none; outer, inner, allocation and effort that do not fit together.
         """
+        steps, tolerance = effort_of(self.effort, self.outer, self.inner, self.allocation)
         return EffortSettings(
-            allocation_of(self.outer, self.inner, self.allocation),
+            steps,
+            tolerance=tolerance,
             vanilla=self.vanilla,
             samples=self.samples,
             seed=self.seed,

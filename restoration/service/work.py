@@ -10,7 +10,7 @@ from typing import TypeAlias
 from degradations import Measurement
 from degradations.arguments import number, whole
 from nested import NestedState
-from nested.effort import Adaptive, Effort
+from nested.effort import Adaptive, Effort, Fixed
 from restoration.errors import RestorationError
 from restoration.restorer import Preview, Restoration
 from solvers import Spectral
@@ -146,6 +146,11 @@ class CancelledError(RestorationError):
 
 class ClosedError(RestorationError):
     """The engine was closed, or broke: it does no more work."""
+
+
+def onward(state: NestedState) -> Fixed | Adaptive:
+    """How a run from a state is to spend what is ahead of it: as it does already."""
+    return Fixed(state.allocation) if state.effort is None else state.effort
 
 
 def seconds_or_never(seconds: float) -> float | None:

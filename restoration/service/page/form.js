@@ -6,7 +6,7 @@ import { EXAMPLES } from "./examples.js";
 import { MaskEditor } from "./mask.js";
 
 const NUMBERS = ["deadline", "outer", "inner", "samples", "candidates", "seed", "max_nfe", "quality", "grow"];
-const TEXTS = ["task", "prior", "kernel", "pattern", "aim", "sampler"];
+const TEXTS = ["task", "prior", "kernel", "pattern", "aim", "sampler", "effort"];
 
 export class Form {
   constructor(add) {

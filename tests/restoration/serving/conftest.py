@@ -22,6 +22,15 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from benchmarks.studies.fuzz_corpus import tiny_prior
+from restoration.commands.job import run
+from restoration.commands.settings import (
+    EffortSettings,
+    OutputSettings,
+    PriorSettings,
+    Settings,
+    SteeringSettings,
+    TaskSettings,
+)
 from restoration.priors.formats.convert import save_folder
 from restoration.service.app import create_app
 from restoration.service.decoding import Decoder
@@ -111,6 +120,27 @@ def picture(side: int = 16, seed: int = 0, channels: int = 3) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels.squeeze()).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+@pytest.fixture
+def by_command(prior_folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Enlarges ``picture()`` twofold as the command ``restore`` does; the file of its result."""
+
+    def restored(effort: EffortSettings, steering: SteeringSettings | None = None) -> Path:
+        file, out = tmp_path / "a.png", tmp_path / "out.png"
+        file.write_bytes(picture())
+        settings = Settings(
+            (file,),
+            TaskSettings("sr2"),
+            OutputSettings(out, overwrite=True),
+            PriorSettings(str(prior_folder), device="cpu"),
+            steering=steering or SteeringSettings(),
+            effort=effort,
+        )
+        assert run(settings) == 0
+        return out
+
+    return restored
 
 
 def ask(client: TestClient, image: bytes | None = None, mask: bytes | None = None, **options: Any) -> Any:

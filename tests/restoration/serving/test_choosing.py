@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,7 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from restoration.commands.job import run
-from restoration.commands.settings import (
-    EffortSettings,
-    OutputSettings,
-    PriorSettings,
-    Settings,
-    SteeringSettings,
-    TaskSettings,
-)
+from restoration.commands.settings import EffortSettings, SteeringSettings
 from restoration.pictures import images
 from restoration.service.jobs import Limits
 
@@ -45,20 +38,9 @@ def shown(client: TestClient, id: str, name: str) -> np.ndarray[Any, Any]:
 
 
 def test_choices_lead_to_the_picture_that_the_command_makes_of_them(
-    client: TestClient, prior_folder: Path, tmp_path: Path
+    client: TestClient, by_command: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file, out = tmp_path / "a.png", tmp_path / "out.png"
-    file.write_bytes(picture())
-    run(
-        Settings(
-            (file,),
-            TaskSettings("sr2"),
-            OutputSettings(out),
-            PriorSettings(str(prior_folder), device="cpu"),
-            steering=SteeringSettings(3, ((2,), (3,))),
-            effort=EffortSettings((2, 2), seed=5),
-        )
-    )
+    out = by_command(EffortSettings((2, 2), seed=5), SteeringSettings(3, ((2,), (3,))))
     id = ask(client, picture(), **STEERED).json()["id"]
     at = f"/v1/restorations/{id}"
     known = waiting(client, id, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from restoration.commands.job import run
-from restoration.commands.settings import EffortSettings, OutputSettings, PriorSettings, Settings, TaskSettings
+from restoration.commands.settings import EffortSettings
 from restoration.pictures import images
 
 from .conftest import Serve, ask, ended, events_of, picture, pixels_of
@@ -42,19 +42,9 @@ def test_restoration_goes_from_acceptance_by_previews_to_a_result(client: TestCl
 
 
 def test_result_is_the_picture_that_the_command_makes(
-    client: TestClient, prior_folder: Path, tmp_path: Path
+    client: TestClient, by_command: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file, out = tmp_path / "a.png", tmp_path / "out.png"
-    file.write_bytes(picture())
-    run(
-        Settings(
-            (file,),
-            TaskSettings("sr2"),
-            OutputSettings(out),
-            PriorSettings(str(prior_folder), device="cpu"),
-            effort=EffortSettings((2, 2), seed=5),
-        )
-    )
+    out = by_command(EffortSettings((2, 2), seed=5))
     id = ask(client, picture(), **SHORT, seed=5).json()["id"]
     ended(client, id)
     content = client.get(f"/v1/restorations/{id}/image").content
