@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 LEAST = 5
 """Evaluations of the shortest inner run worth showing: FIRE's on faces-64 is 0.5 dB below its best by then."""
-POINTS = 2.5
-"""Gaps up to so many pixels are filled by what is beside them."""
+POINTS, WIDE = 2.5, 4.5
+"""Gaps up to so many pixels are filled by what is beside them; in wider ones than so many all is to be made up."""
+LONG = 30
+"""Evaluations of an inner run that makes up what lies in wide gaps."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,7 @@ class Adaptive:
     """Fits a run to what is missing, and ends it once another inner run is expected to change too little.
 
     Where nothing is missing a few evaluations say all, single pixels are filled in three short inner runs, and
-    wide gaps get a longer first one. Each next one starts the higher the wider the gaps are
-    (``Posterior.fitted``). At the end of each the run ends where less change is expected than the tolerance
+    wide gaps get longer ones. Each next one starts the higher the wider the gaps are (``Posterior.fitted``). At the end of each the run ends where less change is expected than the tolerance
     (:meth:`expects`). Decided is of one image, from its own run alone: the same after a stop and a resume.
 
     Args:
@@ -139,10 +140,14 @@ def split(most: int, width: float | None) -> tuple[int, ...]:
     """
     if width == 0:
         lengths: Sequence[int] = (LEAST, LEAST, 10)
-    elif width is None or width <= POINTS:
+    elif width is None:
         lengths = (10,)
+    elif math.isinf(width):
+        lengths = (6,)
+    elif width <= POINTS:
+        lengths = (12, 9)
     else:
-        lengths = (10, 20) if math.isinf(width) else (15,)
+        lengths = (15,) if width <= WIDE else (LONG,)
     steps: list[int] = []
     while (left := most - sum(steps)) > 0:
         wanted = lengths[min(len(steps), len(lengths) - 1)]

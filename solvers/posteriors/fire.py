@@ -30,9 +30,11 @@ FALL = 0.01
 """Outer steps restart at levels that fall, evenly in log σ, towards this share of the first one's σ."""
 FORGETS = 0.13
 """σ that lets a restart forget what is wrong in one pixel; in a gap of so many pixels it takes so many times that,
-since what they share stands out of the noise of each. Fitted on 64 held-out faces: docs/effort.md."""
-LEAST_FALL, MOST_FALL = 0.1, 0.8
+since what they share stands out of the noise of each. Fitted on held-out pictures: docs/effort.md."""
+LEAST_FALL, MOST_FALL = 0.15, 0.8
 """Of σ from one outer step to the next, by that rule."""
+COLOUR_FALL = 0.6
+"""The same where a flat colour is missing."""
 
 
 class FIRE(Spectral):
@@ -115,7 +117,7 @@ class FIRE(Spectral):
         if not gap or len(allocation) < 2:
             return starts
         first = self.schedule.sigma(starts[0])
-        fall = MOST_FALL if math.isinf(gap) else min(max(FORGETS * gap / first, LEAST_FALL), MOST_FALL)
+        fall = COLOUR_FALL if math.isinf(gap) else min(max(FORGETS * gap / first, LEAST_FALL), MOST_FALL)
         lowest = max(first * fall ** (len(allocation) - 1), float(self._nu.max()))
         return (*self.schedule.between(starts[0], lowest, allocation), 0)
 
