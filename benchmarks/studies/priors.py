@@ -121,7 +121,7 @@ def main(
     limit: Annotated[
         int | None, typer.Option(help="Only so many pictures.  [default: 64 faces, 32 others]")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")] = 32,
+    batch: Annotated[int, typer.Option(help="Pictures at a time: what is stored and resumed, too.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="Of the network: fp32, bf16, fp16, or auto (fp32).")] = "auto",
 ) -> int:

@@ -103,10 +103,10 @@ def _named(row: Row) -> str:
     return RUNS.get(row.run, row.run)
 
 
-def _order(row: Row) -> tuple[int, bool, bool, int]:
+def _order(row: Row) -> tuple[int, bool, str, bool, int]:
     names = list(dict.fromkeys(RUNS.values()))
     place = names.index(_named(row)) if row.run in RUNS else len(names)
-    return place, not row.run.startswith("mean"), row.outer > 1, row.nfe
+    return place, not row.run.startswith("mean"), _named(row), row.outer > 1, row.nfe
 
 
 def _parted(task: str) -> tuple[str, float]:

@@ -179,6 +179,22 @@ def test_rows_are_named_by_their_evaluations() -> None:
     assert [*map(title, rows)] == ["measurement, A⁺y", "natural, 30", "DDRM, 3 × 10", "mean of 8 × 30 natural"]
 
 
+def test_rows_and_columns_stand_in_one_order_whatever_the_folders_are(tmp_path: Path) -> None:
+    tasks = ["denoise-0.05", "denoise-0.25", "sr2-0", "sr4-0", "sr16-0", "sr4-0.05"]
+    tasks += ["inpaint-0", "inpaint-scratch-0", "inpaint-hole16-0", "inpaint-hole24-0", "inpaint-0.05", "jpeg20"]
+    for task in reversed(tasks):
+        write(
+            tmp_path / "1", task, {("nested FIRE faithful", 30): 2.0, ("FIRE faithful", 10): 1.0, ("A⁺y", 0): 1.0}
+        )
+    lines = tables(*grouped([tmp_path / "1"]))
+    heads = [line for line in lines if line.startswith("|  | ")][:2]
+    assert heads[0] == "|  | denoise 0.05 | denoise 0.25 | sr2 | sr4 | sr16 | sr4, σ 0.05 |"
+    inpainting = "inpaint 50 % | scratch | hole 16 × 16 | hole 24 × 24 | inpaint 50 %, σ 0.05"
+    assert heads[1] == f"|  | {inpainting} | JPEG 20 |"
+    rows = [line.split(" | ")[0] for line in lines[4:7]]
+    assert rows == ["| measurement, A⁺y", "| faithful, 10", "| faithful, 3 × 10"]
+
+
 def test_the_command_measures_goes_on_and_shows(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +232,8 @@ def test_the_command_measures_goes_on_and_shows(
     assert "4 of 4 restorations are there already" in err
     code, shown, err = run("--results", "r/squares", "--results", "r/whole")
     assert (code, shown) == (0, out), err  # from features, as where they were measured
+    monkeypatch.setattr(priors.Campaign, "measure", lambda _: False)  # as after a Ctrl-C
+    assert run(*asked) == (130, "", "priors: interrupted\n")
     for wrong in ((), ("--data", "pictures"), ("-o", "r"), ("--results", "absent")):
         code, out, err = run(*wrong)
         assert (code, out, err.count("\n")) == (2, "", 1)
