@@ -17,6 +17,7 @@ from restoration.medical.window import WindowChoice
 from restoration.pictures import images
 from restoration.pictures.names import suffix_of
 from restoration.pictures.picture import Depth, Picture
+from restoration.priors.volume import check_together
 from restoration.tasks import Task
 from restoration.tasks.slices import check_scan_task
 
@@ -24,6 +25,7 @@ from restoration.tasks.slices import check_scan_task
 def check(settings: ScanSettings) -> None:
     """ValueError for options of scans that are none."""
     WindowChoice.parse(settings.window)
+    check_together("--together", settings.together)
     if settings.axis not in (None, 0, 1, 2):
         raise ValueError(f"--axis must be 0, 1 or 2: got {settings.axis}")
 
@@ -53,6 +55,8 @@ def read(file: Path, settings: ScanSettings, task: Task) -> Picture | Volume | N
         scan = replace(scan, notes=(*scan.notes, note))
     if len(scan) > 1:
         return scan
+    if settings.together:
+        raise ImageError(f"{file}: --together is for scans of several slices, and this is of one")
     with files.named(str(file)):
         return images.pictured(scan)
 
@@ -68,7 +72,8 @@ def _of_window(scan: Volume) -> str:
 
 def check_plain(file: Path, settings: ScanSettings) -> None:
     """ImageError where a picture was given options of scans."""
-    for name, value in (("--window", settings.window), ("--axis", settings.axis)):
+    given = {"--window": settings.window, "--axis": settings.axis, "--together": settings.together or None}
+    for name, value in given.items():
         if value is not None:
             raise ImageError(f"{file}: {name} is for DICOM and NIfTI, and this is a picture")
 
