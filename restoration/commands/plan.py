@@ -21,7 +21,7 @@ def run(settings: Settings, seconds: float) -> int:
     task = task_of(settings.task)
     check_work(settings.task, settings.effort, task)
     scans.check(settings.scan)
-    found = inputs.expand(settings.inputs, settings.output.recursive, [])
+    found = inputs.expand(settings.inputs, settings.output.recursive, [], task.kind.suffixes(task.simulate))
     shared = recipe_of(settings, task)
     with Display(settings.output.json) as display:
         for path, why in found.left_out:

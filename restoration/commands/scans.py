@@ -123,7 +123,7 @@ def mask_of(path: Path, settings: TaskSettings, scans: ScanSettings) -> Tensor |
 
 
 class Once:
-    """Tells the warning with the first scan of a command."""
+    """Lets the warning be told with the first scan of a command, and not again."""
 
     def __init__(self) -> None:
         self._told = False
@@ -131,7 +131,11 @@ class Once:
     def warning(self, given: Picture | Volume) -> tuple[str, ...]:
         """What is to be said before this input."""
         scan = given.scan if isinstance(given, Picture) else given
-        if scan is None or self._told:
-            return ()
-        self._told = True
-        return (WARNING,)
+        return () if scan is None or not self.passes(WARNING) else (WARNING,)
+
+    def passes(self, line: str) -> bool:
+        """Whether a line is to be told: the warning where it has not been, and any other."""
+        if line != WARNING:
+            return True
+        told, self._told = self._told, True
+        return not told
