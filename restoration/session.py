@@ -29,6 +29,7 @@ from restoration.posed import posed, posed_scan, said_of
 from restoration.priors import DiffusionPrior, TiledPrior, prior_for
 from restoration.priors.coverage import Certainty
 from restoration.priors.familiarity import ratio_of
+from restoration.priors.volume import VolumePrior
 from restoration.recipe import Recipe
 from restoration.restorer import Preview, Restoration, Restorer
 from restoration.results import outputs_of
@@ -38,6 +39,8 @@ from solvers import Prior, Spectral
 
 Watch = Callable[[Event], bool | None]
 """Called with every event; returning True stops the run."""
+
+DRAWN_TOGETHER = "neighbouring slices are drawn together, by a heuristic: what only one of them has is flattened"
 
 
 class Session:
@@ -98,9 +101,14 @@ class Session:
             prior = TiledPrior(
                 recipe.prior, shape, recipe.tiles.overlap, recipe.tiles.batch
             )  # bounds a call's images
+        self._alone = prior  # of single slices
+        if isinstance(self.problem, SliceProblem) and recipe.scan.together:
+            prior = VolumePrior(prior, self.problem.which, recipe.scan.together)
         self._restorer = recipe.restorer(prior)
-        self.calls = _calls(prior, recipe, slices)
-        notes = (*self.given.notes, *self.problem.notes, *_tile_notes(recipe.prior, prior))
+        self.calls = _calls(self._alone, recipe, slices)
+        notes = (*self.given.notes, *self.problem.notes, *_tile_notes(recipe.prior, self._alone))
+        if isinstance(prior, VolumePrior):
+            notes = (*notes, DRAWN_TOGETHER)
         self.state, self.reallocated, told = self._going_on(state, edit)
         self.notes = (*notes, *told, *self._until_notes())
         made = {"seeds": list(self.seeds), **recipe.conditions()}
@@ -135,7 +143,7 @@ class Session:
         effort = self.recipe.effort
         try:
             restoration = self._restorer.restore(
-                self._batch(),
+                self.batch(),
                 allocation=self.recipe.spending,
                 seeds=[seed for seed in self.seeds for _ in range(len(self.problem.measurement))],
                 deadline=effort.deadline,
@@ -153,9 +161,9 @@ class Session:
 
     def posterior(self) -> Spectral:
         """The sampler of this picture's samples, as one batch."""
-        return self._restorer.posterior(self._batch())
+        return self._restorer.posterior(self.batch())
 
-    def _batch(self) -> Measurement:
+    def batch(self) -> Measurement:
         """The measurement of every sample, of every slice in turn where it is of a scan."""
         one = self.problem.measurement
         return one.take([*range(len(one))] * self.recipe.effort.samples)
@@ -264,7 +272,7 @@ class Session:
             return None
         image = restored.outputs[-1].image
         image = image if image.ndim == 3 else image[len(image) // 2]  # of a scan, the middle slice
-        picture, prior = self.problem.task.kind.unturned(image), self._restorer.prior
+        picture, prior = self.problem.task.kind.unturned(image), self._alone
         _, rows, columns = prior.image_shape
         frame = Frame.around(picture.shape[1], picture.shape[2], (rows, columns), 1)
         ratio = ratio_of(prior, frame.pad(picture))
@@ -276,7 +284,7 @@ class Session:
         if effort.interval is None or effort.samples == 1:
             return None
         calibration = self.recipe.prior.calibration
-        if calibration is None or not best.complete or isinstance(self._restorer.prior, TiledPrior):
+        if calibration is None or not best.complete or self._restorer.prior is not self.recipe.prior:
             return Certainty(effort.interval)
         return calibration.certainty(
             self.problem.measurement, self.recipe.sampler, effort.steps, best.nfe, effort.samples, effort.interval

@@ -91,6 +91,7 @@ def main(
     prior: str = "brain-mri-128",
     evaluations: Annotated[int, typer.Option(help="Of a slice.")] = 10,
     aim: str = "faithful",
+    moved_only: Annotated[bool, typer.Option("--moved-only", help="Leave out what nibabel ships.")] = False,
     device: str = "auto",
 ) -> None:
     """Print the table, in Markdown."""
@@ -100,10 +101,9 @@ def main(
     found = find((data,))
     sources = found[:: max(1, len(found) // volumes)][:volumes]
     pictures = [with_channels(images.decode(source.read(), source.name), 1)[0] for source in sources]
-    kinds = {
-        "moved": [moved(picture, slices) for picture in pictures],
-        "nibabel's": [shipped(slices, network.image_shape[1])],
-    }
+    kinds = {"moved": [moved(picture, slices) for picture in pictures]}
+    if not moved_only:
+        kinds["nibabel's"] = [shipped(slices, network.image_shape[1])]
     compared = arms([float(weight) for weight in together.split(",")])
     sampler = FIRE.Settings().replaced({"aim": aim})
     rows = []
@@ -120,7 +120,7 @@ def main(
                 ]
                 measurement = Measurement.stack(posed)
                 for arm, (shared, weight) in compared.items():
-                    restorer = Restorer(VolumePrior(network, slices, weight), sampler)
+                    restorer = Restorer(VolumePrior(network, range(slices), weight), sampler)
                     seeds = [7] * slices if shared else list(own)
                     done = restorer.restore(measurement, allocation=(evaluations,), seeds=seeds)
                     scores[arm].append(measured(done.image.cpu(), volume))

@@ -54,7 +54,7 @@ def run(settings: Settings) -> int:
     task = task_of(settings.task)
     output = settings.output
     own = [path for path in (output.path, output.previews) if path is not None and path.is_dir()]
-    found = inputs.expand(settings.inputs, output.recursive, own)
+    found = inputs.expand(settings.inputs, output.recursive, own, task.kind.suffixes(task.simulate))
     deliveries = _deliveries(settings, task, found)
     interrupt = Interrupt(ANSWER)
     shared = len(deliveries) > 1 and settings.workers != "here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from restoration.commands import scans
 from restoration.commands.display import Display
 from restoration.commands.job import check_work, opened, recipe_of, task_of, with_mask
 from restoration.commands.settings import Settings
@@ -19,7 +20,8 @@ def run(settings: Settings, seconds: float) -> int:
     """
     task = task_of(settings.task)
     check_work(settings.task, settings.effort, task)
-    found = inputs.expand(settings.inputs, settings.output.recursive, [])
+    scans.check(settings.scan)
+    found = inputs.expand(settings.inputs, settings.output.recursive, [], task.kind.suffixes(task.simulate))
     shared = recipe_of(settings, task)
     with Display(settings.output.json) as display:
         for path, why in found.left_out:
@@ -27,10 +29,9 @@ def run(settings: Settings, seconds: float) -> int:
         for given in found.inputs:
             recipe = shared
             if recipe.mask is None and settings.task.mask is not None:
-                recipe, _ = with_mask(settings.task, recipe, given.file)
+                recipe, _ = with_mask(settings.task, recipe, given.file, settings.scan)
             recipe, picture = opened(recipe, given.file)
             session = Session(recipe, str(given.file), picture, "")
-            measurement = session.problem.measurement.expand(recipe.effort.samples)
-            made = plan(session.restorer, measurement, seconds)
+            made = plan(session.restorer, session.batch(), seconds)
             display.show(Planned(str(given.file), made))
     return 0

@@ -265,6 +265,13 @@ def restore(
     axis: Annotated[
         int | None, typer.Option(help="Of NIfTI, which slices follow: 0, 1 or 2.  [default: 2]")
     ] = None,
+    together: Annotated[
+        float,
+        typer.Option(
+            help="Of scans: draw neighbouring slices together, so that less flickers from one to the next; 0.25, "
+            "for instance, and 0 not at all (docs/medical-uncertainty.md)."
+        ),
+    ] = ScanSettings.together,
     float_: Annotated[
         bool,
         typer.Option("--float", help="NIfTI and TIFF results hold float numbers, unrounded."),
@@ -359,7 +366,7 @@ def restore(
             device=device,
             compile=compile,
         ),
-        scan=ScanSettings(window, axis, float_, deidentify),
+        scan=ScanSettings(window, axis, float_, deidentify, together),
         tiles=TileSettings(overlap=overlap, batch=tile_batch),
         steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
         sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),

@@ -17,6 +17,7 @@ from restoration.medical.window import WindowChoice
 from restoration.pictures import images
 from restoration.pictures.names import suffix_of
 from restoration.pictures.picture import Depth, Picture
+from restoration.priors.volume import check_together
 from restoration.tasks import Task
 from restoration.tasks.slices import check_scan_task
 
@@ -24,6 +25,7 @@ from restoration.tasks.slices import check_scan_task
 def check(settings: ScanSettings) -> None:
     """ValueError for options of scans that are none."""
     WindowChoice.parse(settings.window)
+    check_together("--together", settings.together)
     if settings.axis not in (None, 0, 1, 2):
         raise ValueError(f"--axis must be 0, 1 or 2: got {settings.axis}")
 
@@ -53,6 +55,8 @@ def read(file: Path, settings: ScanSettings, task: Task) -> Picture | Volume | N
         scan = replace(scan, notes=(*scan.notes, note))
     if len(scan) > 1:
         return scan
+    if settings.together:
+        raise ImageError(f"{file}: --together is for scans of several slices, and this is of one")
     with files.named(str(file)):
         return images.pictured(scan)
 
@@ -68,7 +72,8 @@ def _of_window(scan: Volume) -> str:
 
 def check_plain(file: Path, settings: ScanSettings) -> None:
     """ImageError where a picture was given options of scans."""
-    for name, value in (("--window", settings.window), ("--axis", settings.axis)):
+    given = {"--window": settings.window, "--axis": settings.axis, "--together": settings.together or None}
+    for name, value in given.items():
         if value is not None:
             raise ImageError(f"{file}: {name} is for DICOM and NIfTI, and this is a picture")
 
@@ -118,7 +123,7 @@ def mask_of(path: Path, settings: TaskSettings, scans: ScanSettings) -> Tensor |
 
 
 class Once:
-    """Tells the warning with the first scan of a command."""
+    """Lets the warning be told with the first scan of a command, and not again."""
 
     def __init__(self) -> None:
         self._told = False
@@ -126,7 +131,11 @@ class Once:
     def warning(self, given: Picture | Volume) -> tuple[str, ...]:
         """What is to be said before this input."""
         scan = given.scan if isinstance(given, Picture) else given
-        if scan is None or self._told:
-            return ()
-        self._told = True
-        return (WARNING,)
+        return () if scan is None or not self.passes(WARNING) else (WARNING,)
+
+    def passes(self, line: str) -> bool:
+        """Whether a line is to be told: the warning where it has not been, and any other."""
+        if line != WARNING:
+            return True
+        told, self._told = self._told, True
+        return not told

@@ -229,19 +229,27 @@ class ScanSettings:
         axis: of a NIfTI array, that its slices follow; None is 2.
         floats: results are float numbers, not rounded to what the input's file holds.
         deidentify: what names the patient is left out of results.
+        together: how strongly neighbouring slices are drawn together, 0 to 100; 0 leaves them alone.
     """
 
     window: str | None = None
     axis: int | None = None
     floats: bool = False
     deidentify: bool = False
+    together: float = 0.0
 
-    def record(self) -> dict[str, str | int | bool | None] | None:
+    def record(self) -> dict[str, str | float | bool | None] | None:
         """What outputs record of it; None where nothing was asked for."""
         if self == ScanSettings():
             return None
-        told = {"window": self.window, "axis": self.axis, "float": self.floats, "deidentify": self.deidentify}
-        return {name: value for name, value in told.items() if value not in (None, False)}
+        told = {
+            "window": self.window,
+            "axis": self.axis,
+            "float": self.floats,
+            "deidentify": self.deidentify,
+            "together": self.together or None,
+        }
+        return {name: value for name, value in told.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)

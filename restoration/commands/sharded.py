@@ -15,14 +15,14 @@ from typing import Any
 import torch
 
 from restoration.cluster import TRIES, Crew, connected, count_of, kind_of, require_ray, share_of
-from restoration.commands import console
+from restoration.commands import console, scans
 from restoration.commands.delivery import Delivery
 from restoration.commands.display import Display
 from restoration.commands.interrupt import Interrupt
 from restoration.commands.prepared import Tally
 from restoration.commands.settings import Settings
 from restoration.errors import RestorationError
-from restoration.events import Advanced, Event, Output, Previewed, Restored, Told
+from restoration.events import Advanced, Event, Noted, Output, Previewed, Restored, Told
 from restoration.pictures.picture import Picture
 
 HEARD_EVERY_S = 0.1
@@ -142,6 +142,7 @@ class Sharded:
         self._settings, self._deliveries = settings, deliveries
         self._display, self._interrupt, self._tally = display, interrupt, tally
         self.workers: dict[Any, int] = {}  # and their process ids
+        self._once = scans.Once()  # a worker tells it with every scan
         self._stopped = self._nothing = False
 
     def restore(self) -> int | None:
@@ -192,7 +193,7 @@ class Sharded:
         for one in done.told:
             if isinstance(one, str):
                 self._display.warn(one)
-            else:
+            elif not isinstance(one, Noted) or self._once.passes(one.message):
                 self._display.show(one)
         if done.failed is None:
             return

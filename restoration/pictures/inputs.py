@@ -39,7 +39,12 @@ class Found:
     batch: bool
 
 
-def expand(paths: Sequence[Path], recursive: bool = False, own: Sequence[Path] = ()) -> Found:
+def expand(
+    paths: Sequence[Path],
+    recursive: bool = False,
+    own: Sequence[Path] = (),
+    suffixes: Sequence[str] = images.SUFFIXES,
+) -> Found:
     """The picture files that arguments (files and folders) name.
 
     Hidden files are left out without a word.
@@ -47,6 +52,7 @@ def expand(paths: Sequence[Path], recursive: bool = False, own: Sequence[Path] =
     Args:
         recursive: read folders in folders, too.
         own: folders that results are written to: pictures in them that hold our record are no inputs.
+        suffixes: in lower case, of the files in folders that are restored.
 
     Raises:
         ImageError: a folder without pictures. A file that is missing is found out when it is read.
@@ -59,7 +65,7 @@ def expand(paths: Sequence[Path], recursive: bool = False, own: Sequence[Path] =
             inputs.setdefault(place(path), Input(path))
             continue
         before, outside = len(inputs), len(left_out)
-        for file, why in _in_folder(path, recursive):
+        for file, why in _in_folder(path, recursive, suffixes):
             here = place(file)
             if why:
                 left_out.append((file, why))
@@ -70,7 +76,7 @@ def expand(paths: Sequence[Path], recursive: bool = False, own: Sequence[Path] =
         if len(inputs) == before:
             beside = len(left_out) - outside
             raise ImageError(
-                f"{path}: no pictures in this folder ({', '.join(images.SUFFIXES)})"
+                f"{path}: no pictures in this folder ({', '.join(suffixes)})"
                 + (
                     f"; {beside} left out, the first {left_out[outside][0].name}: {left_out[outside][1]}"
                     if beside
@@ -89,7 +95,7 @@ def place(path: Path) -> Path:
         return path.absolute()
 
 
-def _in_folder(folder: Path, recursive: bool) -> Iterator[tuple[Path, str]]:
+def _in_folder(folder: Path, recursive: bool, suffixes: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """What stands in a folder, by name, with why it is no picture; files before folders."""
     try:
         shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -97,8 +103,10 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[tuple[Path, str]]:
         raise ImageError(f"{folder}: cannot be listed: {error.strerror or error}") from None
     folders = [path for path in shown if path.is_dir()]  # also asked of a link to itself, which is none
     for path in (path for path in shown if path not in folders):
-        if suffix_of(path) not in images.SUFFIXES:
-            yield path, "is no kind of picture that is read"
+        if suffix_of(path) not in suffixes:
+            read = f"is a picture, and this task reads {', '.join(suffixes)} (clean ones with --simulate)"
+            known = suffix_of(path) in images.SUFFIXES
+            yield path, read if known else "is no kind of picture that is read"
         else:
             yield path, "" if path.is_file() else "is no file, or a link that leads to none"
     for path in folders:
@@ -107,7 +115,7 @@ def _in_folder(folder: Path, recursive: bool) -> Iterator[tuple[Path, str]]:
         elif path.is_symlink():
             yield path, "is a link to a folder"
         else:
-            yield from _in_folder(path, recursive)
+            yield from _in_folder(path, recursive, suffixes)
 
 
 def _is_ours(file: Path) -> bool:

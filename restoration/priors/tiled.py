@@ -11,15 +11,13 @@ from torch import Tensor
 
 from degradations.arguments import whole
 from degradations.operator import checked_shape
-from restoration.evaluate import evaluate
-from solvers import NoiseSchedule, Prior, Question, identity_of
-from solvers.prior import rmse_of
+from restoration.priors.asking import AskingPrior
+from solvers import Prior, Question, identity_of
 
-Shape = tuple[int, int, int]
 TILE_BATCH = 16
 
 
-class TiledPrior:
+class TiledPrior(AskingPrior):
     """A prior for H₀ × W₀ as one for any H × W at least as large.
 
     x̂₀ of a picture is the blend of x̂₀ of overlapping H₀ × W₀ windows, weighted by raised cosines that sum to one
@@ -60,36 +58,12 @@ class TiledPrior:
             raise ValueError(
                 f"image_shape must be ({channels}, H, W) of at least the prior's {height}×{width}: got {shape}"
             )
-        self.prior = prior
-        self.image_shape: Shape = (shape[0], shape[1], shape[2])
+        super().__init__(prior)
+        self.image_shape = (shape[0], shape[1], shape[2])
         self.overlap, self.tile_batch = check_tiling(prior, overlap, tile_batch), tile_batch
         self.shift = shift
         if hasattr(prior, "denoise_at"):  # else this one, too, answers at whole levels only
             self.denoise_at = self._denoise_at
-
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The prior's noise levels."""
-        return self.prior.schedule
-
-    @property
-    def device(self) -> torch.device:
-        """Where the prior computes."""
-        return self.prior.device
-
-    @property
-    def name(self) -> str:
-        """The prior's."""
-        return self.prior.name
-
-    @property
-    def calibration(self) -> object:
-        """The prior's, where it was calibrated; else None."""
-        return getattr(self.prior, "calibration", None)
-
-    def rmse(self, k: int) -> float | None:
-        """The prior's own."""
-        return rmse_of(self.prior, k)
 
     def fingerprint(self) -> str:
         """Equal for priors that give the same answers: the tile batch is no part of it."""
@@ -99,10 +73,6 @@ class TiledPrior:
     def windows(self, k: int) -> list[tuple[int, int]]:
         """(top, left) of every window evaluated at level k."""
         return list(product(*self.starts_at(k)))
-
-    def denoise(self, x_k: Tensor, k: int | Tensor) -> Tensor:
-        """x̂₀ (B, C, H, W) float32, unclipped, from x_k at level k, or (B,) levels; a function of them alone."""
-        return evaluate(self, Question(x_k, k), lambda: None)
 
     def _denoise_at(self, x: Tensor, sigma: Tensor) -> Tensor:
         """x̂₀ (B, C, H, W) from x = x₀ + σ ε with any noise, and with gradients, as the prior's own ``denoise_at``.

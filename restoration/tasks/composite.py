@@ -77,6 +77,9 @@ class Composite(Kind):
         )
         return replace(self, parts=parts)
 
+    def suffixes(self, simulate: bool) -> tuple[str, ...]:
+        return self.space.suffixes(simulate)
+
     def read(self, path: Path) -> Picture:
         return self.space.read(path)
 

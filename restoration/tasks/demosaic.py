@@ -47,6 +47,9 @@ class Demosaic(Kind):
         if self.pattern != DNG:
             self.operator((3, 2, 2), None)  # says so where the pattern is none
 
+    def suffixes(self, simulate: bool) -> tuple[str, ...]:
+        return super().suffixes(simulate) if self.pattern != DNG else (".dng",)
+
     def read(self, path: Path) -> Picture:
         if self.pattern != DNG:
             return super().read(path)

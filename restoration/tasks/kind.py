@@ -82,6 +82,12 @@ class Kind(ABC):
             if getattr(self, name) is None:
                 raise ValueError(f"{self.names[0]} needs {name}: {usage} (--{name})")
 
+    def suffixes(self, simulate: bool) -> tuple[str, ...]:
+        """Lower-case suffixes of the files in a folder that are restored."""
+        from restoration.pictures import images
+
+        return images.SUFFIXES
+
     def read(self, path: Path) -> Picture:
         """A file's picture; ImageError for a file that cannot be used."""
         from restoration.pictures import images

@@ -131,6 +131,10 @@ class Mri(Kind):
 
         return FourierSampling(shape, self.mask(*shape[1:]))
 
+    def suffixes(self, simulate: bool) -> tuple[str, ...]:
+        """Of k-space, and with ``simulate`` of pictures too."""
+        return (*SUFFIXES, *super().suffixes(simulate)) if simulate else SUFFIXES
+
     def read(self, path: Path) -> Picture:
         from restoration.pictures import kspace
 

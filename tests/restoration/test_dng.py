@@ -146,6 +146,17 @@ def test_the_command_restores_a_dng_and_finds_its_result_again(folder: Path, cap
     assert (code, "is done" in err) == (0, True)
 
 
+def test_a_folder_s_dngs_are_restored(folder: Path, capsys) -> None:
+    Path("in").mkdir()
+    for name in ("a.dng", "grey.png"):
+        Path(name).rename(Path("in") / name)
+    given = ("--task", "demosaic", "--pattern", "dng", "--prior", "prior", "--allocation", "1", "--device", "cpu")
+    code, _, err = running.restore("in", *given, "-o", "out/", capsys=capsys)
+    assert code == 0
+    assert "grey.png is left out: it is a picture, and this task reads .dng" in err
+    assert [path.name for path in Path("out").iterdir()] == ["a.png"]
+
+
 BAD = {
     "missing.dng": "missing.dng",
     "cut.dng": "cut.dng: is no DNG, or damaged",

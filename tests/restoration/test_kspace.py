@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from running import restore
 from torch import Tensor
 
 from benchmarks.studies.kspace_files import fastmri, header, ismrmrd, kspace_of
 from degradations import FourierSampling
 from restoration.errors import ImageError
-from restoration.pictures import kspace
+from restoration.pictures import images, kspace
 from restoration.tasks import Task, calibration_key, pose
 from restoration.tasks.kspace_masks import from_file, kept
 from restoration.tasks.mri import DRAWN
@@ -279,3 +281,51 @@ def test_a_slice_beyond_the_last_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="has 2 slices, counted from 0: got --slice 2"):
         kspace.read(fastmri(tmp_path / "a.h5", kspace_of(slices()), 32), 2)
     assert "trajectory" in header(32, 32, 32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_prior: Path) -> Path:
+    """Three files of k-space, of which one is damaged and one in a folder below, and a picture, in ``in``."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "more").mkdir(parents=True)
+    fastmri(tmp_path / "in" / "a.h5", kspace_of(slices(2, 16, 16)), 16)
+    fastmri(tmp_path / "in" / "more" / "c.HDF5", kspace_of(slices(1, 16, 16)), 16)
+    (tmp_path / "in" / "b.h5").write_bytes(b"hello")
+    images.save(tmp_path / "in" / "d.png", unit(slices(1, 16, 16), 0), {})
+    shutil.copytree(tiny_prior, tmp_path / "prior")
+    return tmp_path
+
+
+QUICK = ("--prior", "prior", "--outer", "1", "--inner", "2", "--seed", "1", "--device", "cpu")
+
+
+def test_a_folder_s_k_space_is_restored_and_its_pictures_are_left_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--task", "mri", "--acceleration", "2", *QUICK)
+    code, _, err = restore("in", *given, "-o", "out/", "--recursive", capsys=capsys)
+    assert code == 1
+    assert "d.png is left out: it is a picture, and this task reads .h5, .hdf5, .mrd" in err
+    assert "b.h5: is no HDF5 file" in err
+    assert "1 of 3 inputs failed" in err
+    assert sorted(str(path) for path in Path("out").rglob("*.png")) == ["out/a.png", "out/more/c.png"]
+    assert restore("in/a.h5", *given, "-o", "alone.png")[0] == 0
+    assert images.load(folder / "alone.png").equal(images.load(folder / "out" / "a.png"))
+    assert "skipped" in restore("in", *given, "-o", "out/", capsys=capsys)[2]
+
+
+def test_clean_pictures_of_a_folder_are_restored_with_simulate(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in/b.h5").unlink()
+    assert restore("in", "--task", "mri2", "--simulate", *QUICK, "-o", "out/")[0] == 0
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "d.png"]
+    code, _, err = restore("in", "--task", "sr4", *QUICK, "-o", "other/", capsys=capsys)
+    assert code == 0
+    assert "a.h5 is left out: it is no kind of picture that is read" in err
+    Path("in/a.h5").unlink()
+    code, _, err = restore("in", "--task", "mri2", *QUICK, "-o", "none/", capsys=capsys)
+    assert code == 2
+    assert "no pictures in this folder (.h5, .hdf5, .mrd)" in err
+    assert "--simulate" in err
+    assert len(err.splitlines()) == 1

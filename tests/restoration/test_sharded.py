@@ -183,3 +183,18 @@ def test_without_ray_the_extra_is_named(folder: Path, capsys: Any, monkeypatch: 
     code, _, err = restore(capsys, "-o", "out/", "--workers", "ray")
     assert code == 2
     assert "pip install 'nested-restoration[ray]'" in err
+
+
+def test_warning_of_scans_is_told_once_by_all_workers(folder: Path, capsys: Any, cluster: Any) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    from restoration.medical import WARNING
+
+    cluster()
+    for i in range(3):
+        volume = np.random.default_rng(i).integers(0, 255, (8, 8, 2)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), f"in/{i}.nii")
+    code, told, _ = restore(capsys, "-o", "out/", "--workers", "ray:2")
+    assert code == 0
+    notes = [event["message"] for event in told if event["event"] == "note"]
+    assert notes.count(WARNING) == 1
+    assert sum(note.startswith("window ") for note in notes) == 3  # what is of each scan is told of each

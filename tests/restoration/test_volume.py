@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from degradations import Denoising, simulate
-from restoration import GaussianPrior, Restorer
+from restoration import GaussianPrior, Restorer, TiledPrior
+from restoration.evaluate import evaluate
 from restoration.priors.volume import VolumePrior, smoothed
-from solvers import FIRE, NoiseSource
+from solvers import FIRE, NoiseSource, Question
 
 SHAPE = (1, 8, 8)
 
@@ -19,7 +20,7 @@ def prior() -> GaussianPrior:
 
 def test_slices_that_are_left_alone_get_the_prior_s_own_answers() -> None:
     x = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
-    alone = VolumePrior(prior(), batch=2)
+    alone = VolumePrior(prior())
     torch.testing.assert_close(alone.denoise(x, 300), prior().denoise(x, 300), atol=0, rtol=0)
     levels = torch.tensor([300, 300, 300, 20, 20])
     torch.testing.assert_close(alone.denoise(x, levels), prior().denoise(x, levels), atol=0, rtol=0)
@@ -39,13 +40,35 @@ def test_total_variation_of_a_step_shrinks_it_by_the_weight_from_either_side() -
 
 def test_volumes_in_one_batch_do_not_see_each_other() -> None:
     x = torch.randn(6, *SHAPE, generator=torch.Generator().manual_seed(0))
-    both = VolumePrior(prior(), slices=3, together=1.0).denoise(x, 500)
-    one = VolumePrior(prior(), slices=3, together=1.0).denoise(x[3:], 500)
+    both = VolumePrior(prior(), slices=range(3), together=1.0).denoise(x, 500)
+    one = VolumePrior(prior(), slices=range(3), together=1.0).denoise(x[3:], 500)
     torch.testing.assert_close(both[3:], one, atol=1e-6, rtol=0)
     with pytest.raises(ValueError, match="whole volumes of 4 slices: got 6"):
-        VolumePrior(prior(), slices=4).denoise(x, 500)
+        VolumePrior(prior(), slices=range(4)).denoise(x, 500)
     with pytest.raises(ValueError, match="together must be from 0 to 100"):
         VolumePrior(prior(), together=-1)
+
+
+def test_nothing_is_drawn_over_a_gap_between_slices() -> None:
+    x = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    parted = VolumePrior(prior(), slices=(0, 1, 7, 8), together=1.0).denoise(x, 500)
+    for pair in (slice(0, 2), slice(2, 4)):
+        one = VolumePrior(prior(), slices=(0, 1), together=1.0).denoise(x[pair], 500)
+        torch.testing.assert_close(parted[pair], one, atol=1e-6, rtol=0)
+    assert VolumePrior(prior(), (0, 2), 1.0).denoise(x[:2], 500).equal(prior().denoise(x[:2], 500))
+    with pytest.raises(ValueError, match="slices must rise"):
+        VolumePrior(prior(), (0, 2, 2))
+
+
+def test_whoever_wants_to_stop_is_heard_between_the_tiles_of_a_volume() -> None:
+    tiles = TiledPrior(prior(), (1, 8, 12), tile_batch=2)
+    volume = VolumePrior(tiles, together=1.0)
+    x = torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(0))
+    asked: list[None] = []
+    answer = evaluate(volume, Question(x, 500), lambda: asked.append(None))
+    assert len(asked) == 3  # six windows, two a call
+    assert answer.equal(volume.denoise(x, 500))
+    assert volume.image_shape == (1, 8, 12)
 
 
 def test_shared_noise_and_drawing_together_each_take_away_flicker() -> None:

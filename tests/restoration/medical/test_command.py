@@ -115,6 +115,66 @@ def test_samples_of_a_volume_are_a_mean_a_spread_and_themselves(folder: Path) ->
     assert np.array_equal(np.asarray(nibabel.load("again.nii.gz").dataobj, float), mean)
 
 
+def stored(name: str) -> np.ndarray:
+    return np.asarray(nibabel.load(name).dataobj, float)
+
+
+def test_slices_that_are_drawn_together_flicker_less_in_samples_and_previews_alike(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--task", "denoise", "--sigma", "0.1", "--prior", "prior", *QUICK, "--samples", "2")
+    assert restore("brain.nii.gz", *given, "-o", "alone.nii.gz")[0] == 0
+    together = (*given, "--together", "5", "--previews", "p")
+    code, _, err = restore("brain.nii.gz", *together, "-o", "out.nii.gz", capsys=capsys)
+    assert code == 0
+    assert "neighbouring slices are drawn together" in err
+    for sample in ("-sample-1", "-sample-2", ""):
+        drawn, alone = (np.abs(np.diff(stored(f"{name}{sample}.nii.gz"))).mean() for name in ("out", "alone"))
+        assert drawn < 0.9 * alone  # measured 0.77 to 0.79 of it
+    assert len(list(Path("p").iterdir())) == 2
+    assert images.read_record(folder / "out.nii.gz")["scan"] == {"together": 5}
+    assert "skipped" in restore("brain.nii.gz", *together, "-o", "out.nii.gz", capsys=capsys)[2]
+    assert restore("brain.nii.gz", *together, "--together", "4", "-o", "out.nii.gz")[0] == 2
+
+
+def test_a_run_that_is_drawn_together_goes_on_to_the_same_bits_and_in_small_batches(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--task", "denoise", "--sigma", "0.1", "--prior", "prior", *QUICK, "--float", "--together", "1")
+    assert restore("brain.nii.gz", *given, "-o", "whole.nii")[0] == 0
+    assert restore("brain.nii.gz", *given, "--state", "run", "--max-nfe", "1", "-o", "first.nii")[0] == 0
+    code, _, err = restore(
+        "brain.nii.gz", *given, "--together", "0.5", "--state", "run", "-o", "no.nii", capsys=capsys
+    )
+    assert code == 2
+    assert len(err.strip().splitlines()[-1:]) == 1
+    assert "run" in err
+    assert not Path("no.nii").exists()
+    assert restore("brain.nii.gz", *given, "--state", "run", "-o", "rest.nii")[0] == 0
+    assert np.array_equal(stored("whole.nii"), stored("rest.nii"))
+    assert not np.array_equal(stored("whole.nii"), stored("first.nii"))
+    assert restore("brain.nii.gz", *given, "--tile-batch", "2", "-o", "small.nii")[0] == 0
+    assert np.abs(stored("whole.nii") - stored("small.nii")).max() < 1  # of 4095: other sums' rounding
+
+
+def test_what_could_be_had_of_a_volume_by_then_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--task", "denoise", "--sigma", "0.1", "--prior", "prior", "--together", "1", "--samples", "2")
+    code, _, err = restore("brain.nii.gz", *given, "--plan", "5s", "--device", "cpu", capsys=capsys)
+    assert code == 0
+    assert "evaluations by 5 s" in err
+
+
+def test_a_result_of_another_axis_is_not_taken_for_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ("--task", "denoise", "--sigma", "0.1", "--prior", "prior", *QUICK, "--float", "-o", "out.nii")
+    assert restore("brain.nii.gz", *given)[0] == 0
+    for axis in ("0", "1"):
+        code, _, err = restore("brain.nii.gz", *given, "--axis", axis, capsys=capsys)
+        assert code == 2
+        assert "out.nii exists" in err
+    assert restore("brain.nii.gz", *given, "--axis", "0", "--overwrite")[0] == 0
+    assert images.read_record(folder / "out.nii")["scan"] == {"axis": 0, "float": True}
+
+
 def test_float_results_are_not_rounded(folder: Path) -> None:
     given = ("--task", "denoise", "--sigma", "0.1", "--prior", "prior", "--float")
     assert restore("brain.nii.gz", *given, *QUICK, "-o", "out.nii")[0] == 0
@@ -146,6 +206,18 @@ REFUSALS = {
     ("twelve.dcm", "--task", "sr4", "--window", "wide", "-o", "o.dcm"): "--window must be C,W",
     ("brain.nii.gz", "--task", "sr4", "--axis", "3", "-o", "o.nii"): "--axis must be 0, 1 or 2",
     ("brain.nii.gz", "--task", "sr4", "--candidates", "2", "-o", "o.nii"): "this is a scan of 3 slices",
+    (
+        "brain.nii.gz",
+        "--task",
+        "sr4",
+        "--together",
+        "-1",
+        "-o",
+        "o.nii",
+    ): "--together must be from 0 to 100: got -1",
+    ("brain.nii.gz", "--task", "sr4", "--together", "nan", "-o", "o.nii"): "--together must be",
+    ("mask.png", "--task", "sr4", "--together", "1", "-o", "o.png"): "--together is for DICOM and NIfTI",
+    ("twelve.dcm", "--task", "sr4", "--together", "1", "-o", "o.dcm"): "--together is for scans of several slices",
     ("brain.nii.gz", "--task", "inpaint", "--mask", "mask.png", "-o", "o.nii"): "must have the picture's size",
 }
 
