@@ -42,6 +42,8 @@ def posed(recipe: Recipe, picture: Picture, seed: int) -> tuple[Picture, Problem
     problem = pose(
         recipe.task, pixels, recipe.prior.image_shape, mask=recipe.mask, strokes=recipe.strokes, seed=seed
     )
+    if recipe.marks is not None:
+        problem = recipe.marks.put_on(problem)
     if picture.scan is not None:
         scan = _marked(_fitted(picture.scan, recipe), recipe)
         picture = replace(picture, scan=scan)

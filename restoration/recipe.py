@@ -13,6 +13,7 @@ from nested import Adaptive, NestedState
 from nested.allocation import checked
 from nested.record import Edit
 from restoration.commands.settings import EffortSettings, ScanSettings, TileSettings
+from restoration.marking import Marks
 from restoration.priors import DiffusionPrior
 from restoration.priors.tiled import check_tiling
 from restoration.restorer import DEFAULT, Restorer, resolve_seeds
@@ -33,6 +34,7 @@ class Recipe:
         mask_sha256: of the mask's bytes, for the record.
         strokes: colours that were said, for tasks that take them.
         scan: how scans are read.
+        marks: what was said of a preview, as measured from now on.
         mask_changes: what was done to the mask before it was used, for the record.
 
     Raises:
@@ -49,6 +51,7 @@ class Recipe:
     mask_changes: Mapping[str, int | bool] | None = None
     strokes: Strokes | None = None
     scan: ScanSettings = field(default_factory=ScanSettings)
+    marks: Marks | None = None
 
     def __post_init__(self) -> None:
         checked(self.effort.steps, self.prior.schedule.K)
@@ -118,6 +121,7 @@ class Recipe:
             **record_of(self.sampler),
             "samples": self.effort.samples,
             "scan": self.scan.record(),
+            **({} if self.marks is None else {"marks": self.marks.record}),
             **({} if self.effort.interval is None else {"interval": self.effort.interval}),
             **({} if seeds is None else {"seeds": list(seeds)}),
         }

@@ -9,7 +9,7 @@ s.candidates[0]                                              # the result; s.bac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from degradations import Measurement
 from degradations.arguments import whole
 from nested import Effort, NestedDiffusion, NestedState, chosen, edited, more, replayed
 from nested.record import digest
+from restoration.marking import remembered
 from restoration.restorer import Preview, Restorer, resolve_seeds
 from solvers import NoiseSource
 
@@ -88,6 +89,24 @@ class Steered:
         x0 = self._wanted(self.run, image)
         result = edited(self.loop(), self.run, x0, trust=trust, sha256=digest(image))
         return self._after(result.run, float(result.in_range.max()))
+
+    def right(self, where: Tensor, candidates: int = 1, seeds: Sequence[int] | None = None) -> Steered:
+        """Begin anew with what is right in the preview as measured: missing pixels known, missing colours hints.
+
+        What was measured stands, also where a trusted edit said something else.
+
+        Args:
+            where: (H, W), True where the preview is right; of wrong pixels ``~wrong``.
+            candidates, seeds: of the new run, as of :meth:`Restorer.steer`; new noise where no seeds are given.
+
+        Raises:
+            ValueError: several candidates (``choose(i, 1)`` keeps one), another degradation than missing pixels or
+                colours, marks that say nothing of what is missing, or all.
+        """
+        if len(self.run) != 1:
+            raise ValueError(f"right is of one candidate: got {len(self.run)}; choose(i, 1) keeps one")
+        measurement = remembered(self.measurement, self.candidates[0], where)
+        return replace(begun(self.restorer, measurement, candidates, self.run.allocation, seeds), parent=self)
 
     def more(self, effort: Effort | Sequence[int]) -> Steered:
         """Other work ahead, e.g. ``Budget(10)`` or (6, 4): so much more after the end, else in place of the rest.

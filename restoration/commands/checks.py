@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from restoration.commands.settings import Settings
 from restoration.restorer import check_limits
+from restoration.tasks import MARKED, kind_of
 
 MOST_CANDIDATES = 64
 
@@ -35,5 +36,20 @@ def check_steering(settings: Settings, batch: bool) -> None:
             raise ValueError(f"--choose must name candidates from 1 to {steering.candidates}: got {most}")
     if steering.edit is not None and (settings.output.state is None or effort.samples > 1):
         raise ValueError("--edit needs --state, a run of one sample that has come to a preview")
+    if steering.marked:
+        _check_marked(settings)
     if steering.trust and steering.edit is None:
         raise ValueError("--trust-edit needs --edit")
+
+
+def _check_marked(settings: Settings) -> None:
+    """ValueError where a marked preview has no place."""
+    steering, task = settings.steering, settings.task
+    if not kind_of(task.name).takes_marks:
+        raise ValueError(f"--right and --wrong are for {MARKED}, not for {task.name}: --edit says it softly")
+    if settings.output.state is None or settings.effort.samples > 1:
+        raise ValueError("--right and --wrong need --state, a run of one sample that has come to a preview")
+    if steering.candidates is not None or steering.edit is not None:
+        raise ValueError("--right and --wrong begin a new run: leave --candidates and --edit away")
+    if task.strokes is not None:
+        raise ValueError("--right and --wrong go without --strokes: what they say is in the preview")

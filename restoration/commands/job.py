@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from nested import NestedState
 from restoration.cluster import count_of, require_ray
 from restoration.commands import scans
 from restoration.commands.checks import check_steering
@@ -28,6 +29,7 @@ from restoration.commands.settings import (
 from restoration.editing import EditFile
 from restoration.errors import ImageError, OutputError
 from restoration.events import Event, LeftOut, Noted, Restored
+from restoration.marking import Marks
 from restoration.medical.volume import Volume
 from restoration.pictures import images, inputs, outputs
 from restoration.pictures.names import stem_of, suffix_of
@@ -145,7 +147,9 @@ def _deliveries(settings: Settings, task: Task, found: inputs.Found) -> list[Del
         for given, target in targets.items()
     ]
     mask = settings.task.mask
-    read = [None if mask is None or mask.is_dir() else mask, settings.task.strokes, settings.steering.edit]
+    steering = settings.steering
+    read = [None if mask is None or mask.is_dir() else mask, settings.task.strokes]
+    read += [steering.edit, steering.right, steering.wrong]
     outputs.spare(
         [*(given.file for given in found.inputs), *(path for path in read if path is not None)],
         [output.state, *(path for delivery in deliveries for path in delivery.written(effort))],
@@ -198,6 +202,9 @@ def prepared_of(
     if recipe.mask is None and settings.task.mask is not None:
         recipe, notes = with_mask(settings.task, recipe, file, settings.scan)
     steering = settings.steering
+    if steering.marked:
+        recipe, output, told = with_marks(settings, recipe)
+        notes = (*notes, told)
     edit = None if steering.edit is None else EditFile.read(steering.edit, steering.trust)
     stored = None if output.state is None else StateFile(output.state, display.warn, recipe.effort.max_nfe)
     redo = output.overwrite and edit is None
@@ -267,6 +274,8 @@ def _judged(session: Session, event: Restored, display: Display, *, strict: bool
 def _check_steered(settings: Settings, given: Picture | Volume) -> None:
     if settings.steering.edit is not None and not (isinstance(given, Picture) and given.scan is None):
         raise ImageError("--edit is for pictures, not for scans")
+    if settings.steering.marked and not (isinstance(given, Picture) and given.scan is None):
+        raise ImageError("--right and --wrong are for pictures, not for scans")
     if settings.steering.candidates is not None and isinstance(given, Volume):
         raise ImageError(f"--candidates are of one picture: this is a scan of {len(given)} slices")
 
@@ -338,6 +347,22 @@ def with_mask(
         mask_changes=changes if any(changes.values()) else None,
     )
     return recipe, tuple(f"{path.name}: {note}" for note in notes)
+
+
+def with_marks(settings: Settings, recipe: Recipe) -> tuple[Recipe, OutputSettings, str]:
+    """The recipe of a run that measures what is right in a stored preview, where that goes, and in words.
+
+    The state that the preview is of is left as it is; the new run has one of its own beside it.
+    """
+    path, steering = settings.output.state, settings.steering
+    assert path is not None
+    if not path.exists():
+        raise ValueError(f"--right and --wrong need a run that has come to a preview: there is no --state {path}")
+    state = NestedState.load(path, device=recipe.prior.device)
+    marks = Marks.read(state, steering.right, steering.wrong, str(path))
+    beside = marks.beside(path, recipe.effort.seed)
+    told = f"{path} is left as it is; this run is stored in {beside}"
+    return replace(recipe, marks=marks), replace(settings.output, state=beside), told
 
 
 def _known(mask: Tensor, path: Path) -> None:

@@ -24,7 +24,7 @@ from restoration.commands.settings import (
     effort_of,
     seconds_of,
 )
-from restoration.tasks import HELP, MASKED, NOISY, STROKED, takers
+from restoration.tasks import HELP, MARKED, MASKED, NOISY, STROKED, takers
 
 AUTO = "auto"
 
@@ -224,6 +224,17 @@ def restore(
     trust_edit: Annotated[
         bool, typer.Option("--trust-edit", help="Keep what contradicts the measurement in it, too.")
     ] = False,
+    right: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MASK",
+            help=f"{MARKED}: white where the preview is right at which --state stands; a new run measures that.",
+        ),
+    ] = None,
+    wrong: Annotated[
+        Path | None,
+        typer.Option(metavar="MASK", help="Where it is wrong; without --right all else is right."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Repeats a run; drawn and reported if not given.")] = None,
     samples: Annotated[
         int, typer.Option(help="Draw N restorations: OUT is their mean, beside it each one and their std.")
@@ -368,7 +379,7 @@ def restore(
         ),
         scan=ScanSettings(window, axis, float_, deidentify, together),
         tiles=TileSettings(overlap=overlap, batch=tile_batch),
-        steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit),
+        steering=SteeringSettings(candidates, choices_of(choose), interactive, edit, trust_edit, right, wrong),
         sampler=SamplerSettings(sampler, aim=aim, grid=grid, eta=eta, eta_b=eta_b),
         effort=EffortSettings(
             steps,

@@ -164,6 +164,8 @@ class SteeringSettings:
         interactive: after these it is asked.
         edit: a picture that goes on in place of the preview where the state stands.
         trust: it is kept also where it contradicts the measurement.
+        right, wrong: masks, white where the preview is so at which the state stands; a new run measures what is
+            right.
     """
 
     candidates: int | None = None
@@ -171,6 +173,13 @@ class SteeringSettings:
     interactive: bool = False
     edit: Path | None = None
     trust: bool = False
+    right: Path | None = None
+    wrong: Path | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether a preview was marked."""
+        return self.right is not None or self.wrong is not None
 
 
 def choices_of(text: str | None) -> tuple[tuple[int, ...], ...]:

@@ -9,7 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from restoration.tasks.kind import Kind, Shape
-from restoration.tasks.registry import HELP, KINDS, MASKED, NOISY, STROKED, TASKS, calibration_key, kind_of, takers
+from restoration.tasks.registry import (
+    HELP,
+    KINDS,
+    MARKED,
+    MASKED,
+    NOISY,
+    STROKED,
+    TASKS,
+    calibration_key,
+    kind_of,
+    takers,
+)
 from restoration.tasks.seeds import derived_seed
 from restoration.tasks.task import Task
 
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HELP",
     "KINDS",
+    "MARKED",
     "MASKED",
     "NOISY",
     "STROKED",

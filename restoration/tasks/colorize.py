@@ -18,6 +18,7 @@ class Colorize(Kind):
     names = ("colorize",)
     help = "colour a grey picture"
     takes_strokes = True
+    takes_marks = True
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:

@@ -22,6 +22,7 @@ class Inpaint(Kind):
     names = ("inpaint",)
     help = "fill what --mask marks"
     takes_mask = True
+    takes_marks = True
 
     @classmethod
     def key(cls, measurement: Measurement) -> str | None:

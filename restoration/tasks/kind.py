@@ -38,6 +38,8 @@ class Kind(ABC):
     """What restoring does, in a few words."""
     takes_mask: ClassVar[bool] = False
     takes_strokes: ClassVar[bool] = False
+    takes_marks: ClassVar[bool] = False
+    """Whether what is right in a preview can be measured from then on."""
     needs_sigma: ClassVar[bool] = False
     takes_sigma: ClassVar[bool] = True
     options: ClassVar[tuple[str, ...]] = ()

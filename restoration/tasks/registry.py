@@ -28,6 +28,8 @@ MASKED = ", ".join(name for kind in KINDS if kind.takes_mask for name in kind.na
 """The tasks that take a mask, for messages and help texts."""
 STROKED = ", ".join(name for kind in KINDS if kind.takes_strokes for name in kind.names)
 """The tasks that take strokes of colour, for messages and help texts."""
+MARKED = ", ".join(name for kind in KINDS if kind.takes_marks for name in kind.names)
+"""The tasks of whose previews what is right can be measured, for messages and help texts."""
 NOISY = ", ".join(name for kind in KINDS if kind.needs_sigma for name in kind.names)
 """The tasks that need sigma, for messages and help texts."""
 

@@ -166,6 +166,10 @@ def provide(words: list[str], made: set[str]) -> None:
         blank = Image.new("L", picture(mask, words).size)
         blank.paste(255, (0, 0, blank.width // 2, blank.height))
         blank.save(mask)
+    if (wrong := option(words, "--wrong")) is not None:  # a half of what is filled
+        marked = Image.new("L", picture(wrong, words).size)
+        marked.paste(255, (0, 0, marked.width // 4, marked.height))
+        marked.save(wrong)
     if kernel is not None and kernel.endswith(".npy"):
         np.save(kernel, np.ones((3, 3)))
     if edit is not None:
