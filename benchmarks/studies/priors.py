@@ -12,7 +12,7 @@ several hold the same method and task, the last one counts, and what was measure
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -46,12 +46,10 @@ class Campaign:
     """One call of ``restore-bench compare``.
 
     Args:
-        name: of its folder.
         options: as its command line would have them.
         tasks, methods: by the names that it takes.
     """
 
-    name: str
     options: Options
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
@@ -76,9 +74,9 @@ def planned(
     Raises:
         RestorationError: there is no such prior.
     """
-    photographs = prior.startswith("photos")
-    colours = load_prior(prior, "cpu").image_shape[0] == 3
-    most = limit or (64 if prior.startswith("faces") else 32)
+    known = load_prior(prior, "cpu")
+    photographs, colours = known.name.startswith("photos"), known.image_shape[0] == 3
+    most = limit if limit is not None else 64 if known.name.startswith("faces") else 32
     squares = Options(
         data=tuple(data),
         prior=prior,
@@ -91,18 +89,10 @@ def planned(
         precision=precision,
     )
     tasks = tuple(task for task in TASKS if colours or not task.startswith("colorize"))
-    plan = [Campaign("squares", squares, tasks, (*CLASSICAL, *OURS, *THEIRS))]
+    plan = [Campaign(squares, tasks, (*CLASSICAL, *OURS, *THEIRS))]
     if photographs:
-        whole = Options(
-            data=tuple(data),
-            prior=prior,
-            output=output / "whole",
-            limit=min(most, WHOLE),
-            whole=True,
-            device=device,
-            precision=precision,
-        )
-        plan.append(Campaign("whole", whole, WHOLE_TASKS, WHOLE_METHODS))
+        whole = replace(squares, output=output / "whole", limit=min(most, WHOLE), fit=False, size=None, whole=True)
+        plan.append(Campaign(whole, WHOLE_TASKS, WHOLE_METHODS))
     return plan
 
 

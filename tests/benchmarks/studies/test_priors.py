@@ -201,7 +201,7 @@ def test_the_command_measures_goes_on_and_shows(
     write_pictures(workplace / "pictures", 2)
     for name in ("a", "b"):
         images.save(workplace / "pictures" / f"{name}.png", torch.full((3, 20, 37), 0.5), {})
-    (workplace / "photos-tiny").symlink_to(workplace / "tiny")
+    shutil.copytree(workplace / "tiny", workplace / "photos-tiny")  # photographs are restored whole, too
     monkeypatch.setattr(priors, "TASKS", ("denoise:0.1", "sr2:0"))
     monkeypatch.setattr(priors, "WHOLE_TASKS", ("sr2:0",))
     monkeypatch.setattr(priors, "BUDGETS", compare.Budgets((2, 4), 2))
@@ -222,8 +222,8 @@ def test_the_command_measures_goes_on_and_shows(
     code, out, err = run(*asked)
     assert code == 0, err
     assert out == Path("r/priors.md").read_text()
-    assert "## `tiny`: 2 pictures of 16 × 16" in out
-    assert "## `tiny`: 2 whole pictures" in out
+    assert "## `photos-tiny`: 2 pictures of 16 × 16" in out
+    assert "## `photos-tiny`: 2 whole pictures" in out
     assert "|  | denoise 0.1 | sr2 |" in out
     for row in ("measurement, A⁺y", "non-local means", "Lanczos", "faithful, 2", "faithful, 4"):
         assert f"| {row} | " in out
@@ -232,8 +232,8 @@ def test_the_command_measures_goes_on_and_shows(
     assert "4 of 4 restorations are there already" in err
     code, shown, err = run("--results", "r/squares", "--results", "r/whole")
     assert (code, shown) == (0, out), err  # from features, as where they were measured
-    monkeypatch.setattr(priors.Campaign, "measure", lambda _: False)  # as after a Ctrl-C
-    assert run(*asked) == (130, "", "priors: interrupted\n")
-    for wrong in ((), ("--data", "pictures"), ("-o", "r"), ("--results", "absent")):
+    for wrong in ((), (*asked, "--limit", "0"), ("--data", "pictures"), ("-o", "r"), ("--results", "absent")):
         code, out, err = run(*wrong)
         assert (code, out, err.count("\n")) == (2, "", 1)
+    monkeypatch.setattr(priors.Campaign, "measure", lambda _: False)  # as after a Ctrl-C
+    assert run(*asked) == (130, "", "priors: interrupted\n")
