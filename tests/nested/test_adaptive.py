@@ -86,7 +86,7 @@ def test_wide_gaps_are_taken_up_again_from_higher_levels_than_points() -> None:
     for kind in ("points", "hole"):
         first, second, *_ = sampler(kind).fitted((10, 10))
         falls.append(schedule.sigma(second) / schedule.sigma(first))
-    assert falls[0] == pytest.approx(0.1, rel=0.05)  # to whole levels
+    assert falls[0] == pytest.approx(0.15, rel=0.05)  # to whole levels
     assert falls[1] > 0.3
     assert sampler("nothing", 0.2).fitted((5, 5)) == sampler("nothing", 0.2).starts((5, 5))
 
@@ -100,12 +100,12 @@ def test_a_run_ends_where_its_last_inner_run_has_changed_too_little() -> None:
 
 
 def test_a_run_ends_where_the_calibration_expects_too_little_change() -> None:
-    expecting = Adaptive(0.004, expected=((0.1, 0.02), (0.5, 0.003), (1.0, 0.0)))
+    expecting = Adaptive(0.004, most=60, expected=((0.1, 0.02), (0.5, 0.003), (1.0, 0.0)))
     done = end(nested := NestedDiffusion(sampler(), expecting), nested.begin(NoiseSource([1])))
-    assert done.allocation == (15,)
-    expecting = Adaptive(0.002, expected=expecting.expected)
+    assert done.allocation == (30,)
+    expecting = Adaptive(0.002, most=60, expected=expecting.expected)
     done = end(nested := NestedDiffusion(sampler(), expecting), nested.begin(NoiseSource([1])))
-    assert done.allocation == (15, 15)
+    assert done.allocation == (30, 30)
 
 
 def test_what_is_expected_of_a_picture_is_what_is_usual_times_how_much_more_than_usual_it_has_changed() -> None:
