@@ -95,3 +95,16 @@ def test_a_strange_result_is_told_and_recorded_and_strict_writes_nothing(
     code, _, err = restore(*given, "-o", tmp_path / "c.png", "--strict", capsys=capsys)
     assert code == 0
     assert "never seen" not in err
+
+
+def test_faces_64_finds_a_photograph_strange_and_photos_64_is_not_asked() -> None:
+    data = pytest.importorskip("skimage.data")
+    picture = torch.from_numpy(data.coffee()).permute(2, 0, 1)[None].float() / 255
+    small = torch.nn.functional.interpolate(picture, (64, 64), mode="area")[0]
+    prior = load_prior("faces-64", "cpu")
+    assert prior.calibration is not None
+    assert prior.calibration.familiarity is not None
+    assert prior.calibration.familiarity.strange(ratio_of(prior, small))
+    calibration = load_prior("photos-64", "cpu").calibration  # knows all sorts: it would cost time for nothing
+    assert calibration is not None
+    assert calibration.familiarity is None
