@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
@@ -18,7 +17,6 @@ from restoration.pictures import images
 from restoration.service.jobs import Limits
 
 from .conftest import Serve, ask, events_of, picture, pixels_of
-from .test_survival import process, wait
 
 STEERED = {"task": "sr2", "outer": 2, "inner": 2, "candidates": 3, "seed": 5}
 
@@ -147,32 +145,6 @@ def test_strokes_come_with_the_picture_and_are_measured(client: TestClient) -> N
         assert said in refused.json()["detail"] or refused.status_code == 400
     for options in ({"samples": 2}, {"deadline": 3}, {"max_nfe": 4}, {"candidates": 65}):
         assert ask(client, picture(), **{**STEERED, **options}).status_code == 422
-
-
-def test_a_waiting_choice_survives_a_restart_and_the_run_after_it_a_sigkill(
-    serve: Serve, prior_folder: Path, tmp_path: Path, client: TestClient
-) -> None:
-    options = {**STEERED, "allocation": "2,60,2"}
-    del options["outer"], options["inner"]
-    store = tmp_path / "store"
-    with serve(store=store) as first:
-        id = ask(first, picture(), **options).json()["id"]
-        waiting(first, id, 2)
-    with process(prior_folder, store) as (server, address):
-        assert httpx.get(f"{address}/v1/restorations/{id}").json()["candidates"] == ["002-1", "002-2", "002-3"]
-        answer = httpx.post(f"{address}/v1/restorations/{id}/choose", json={"keep": [3]}, timeout=60)
-        assert answer.status_code == 202, answer.text
-        wait(address, id, "nfe", 3)
-        server.kill()  # within the second inner run, or just after it
-    with serve(store=store) as third:
-        known = waiting(third, id, 62)
-        assert known["chosen"] == [[3]]
-        kept = shown(third, id, "062-2")
-    undisturbed = ask(client, picture(), **options).json()["id"]
-    waiting(client, undisturbed, 2)
-    client.post(f"/v1/restorations/{undisturbed}/choose", json={"keep": [3]})
-    waiting(client, undisturbed, 62)
-    assert np.array_equal(kept, shown(client, undisturbed, "062-2"))
 
 
 def test_who_does_not_choose_is_forgotten_and_holds_no_place(serve: Serve) -> None:

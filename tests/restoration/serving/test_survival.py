@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,12 +18,14 @@ import httpx
 import numpy as np
 import pytest
 
+from nested import NestedState
 from restoration.service.jobs import Limits
 from restoration.service.store import Store, StoreError
 
 from .conftest import Serve, ask, ended, events_of, picture, pixels_of
 
 LONG = {"task": "sr2", "allocation": "2,18,20,20,20", "seed": 4}  # 80 evaluations
+CHOSEN = {"task": "sr2", "allocation": "2,120,2", "candidates": 3, "seed": 5}
 
 
 @contextmanager
@@ -53,44 +54,71 @@ def process(prior: Path, store: Path, *more: str) -> Iterator[tuple[subprocess.P
         server.wait()
 
 
-def submit(address: str, **options: Any) -> str:
-    answer = httpx.post(
-        f"{address}/v1/restorations", files={"image": ("a.png", picture())}, params=options, timeout=60
-    )
+def submit(address: str, image: bytes | None = None, **options: Any) -> str:
+    files = {"image": ("a.png", image or picture())}
+    answer = httpx.post(f"{address}/v1/restorations", files=files, params=options, timeout=60)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 
 
 def wait(address: str, id: str, key: str, least: Any) -> dict[str, Any]:
     end = time.monotonic() + 120
-    while time.monotonic() < end:
-        known: dict[str, Any] = httpx.get(f"{address}/v1/restorations/{id}").json()
-        if known[key] == least or (isinstance(least, int) and known[key] >= least):
-            return known
-        time.sleep(0.02)
+    with httpx.Client(base_url=address) as client:  # one: to make it takes longer than to ask
+        while time.monotonic() < end:
+            known: dict[str, Any] = client.get(f"/v1/restorations/{id}").json()
+            if known[key] == least or (isinstance(least, int) and known[key] >= least):
+                return known
+            time.sleep(0.02)
     raise AssertionError(known)
 
 
-def test_killed_server_s_runs_go_on_to_the_same_result(prior_folder: Path, tmp_path: Path) -> None:
-    store, undisturbed = tmp_path / "store", {}
-    with process(prior_folder, store) as (server, address):
+def choose(address: str, id: str, candidate: int) -> None:
+    answer = httpx.post(f"{address}/v1/restorations/{id}/choose", json={"keep": [candidate]}, timeout=60)
+    assert answer.status_code == 202, answer.text
+
+
+def image(address: str, id: str, show: str = "best") -> bytes:
+    return httpx.get(f"{address}/v1/restorations/{id}/image?show={show}").content
+
+
+def test_killed_server_s_runs_and_choices_go_on_to_the_same_result(prior_folder: Path, tmp_path: Path) -> None:
+    """Calls of one picture, so that the bits of a result do not depend on who else was there."""
+    store, small = tmp_path / "store", picture(8)
+    with process(prior_folder, store, "--batch", "1") as (server, address):
         done = submit(address, task="sr2", inner=2, outer=2, seed=1)
         wait(address, done, "state", "done")
-        first = httpx.get(f"{address}/v1/restorations/{done}/image").content
+        first = image(address, done)
         whole = submit(address, **LONG)
+        steered, waiting, chosen = (submit(address, small, **CHOSEN) for _ in range(3))
+        for id in (steered, waiting, chosen):
+            wait(address, id, "state", "waiting")
+        choose(address, steered, 3)
+        wait(address, steered, "nfe", 122)
+        wait(address, steered, "state", "waiting")
         wait(address, whole, "state", "done")
-        undisturbed["image"] = httpx.get(f"{address}/v1/restorations/{whole}/image").content
+        undisturbed = image(address, whole), image(address, steered, "122-2")
         broken = submit(address, **LONG)
-        wait(address, broken, "nfe", 22)
+        choose(address, chosen, 3)
+        wait(address, broken, "nfe", 3)
+        wait(address, chosen, "nfe", 3)
         os.kill(server.pid, signal.SIGKILL)
-    with process(prior_folder, store) as (server, address):
-        known = wait(address, broken, "state", "done")
-        assert known["nfe"] == 80
-        image = httpx.get(f"{address}/v1/restorations/{broken}/image").content
-        assert np.array_equal(pixels_of(image), pixels_of(undisturbed["image"]))
+    for id, last in ((broken, 80), (chosen, 122)):
+        assert NestedState.load(store / id / "run.state").spent < last  # in the middle
+    with process(prior_folder, store, "--batch", "1") as (server, address):
+        known = httpx.get(f"{address}/v1/restorations/{waiting}").json()
+        assert (known["state"], known["candidates"]) == ("waiting", ["002-1", "002-2", "002-3"])
+        choose(address, waiting, 3)
+        assert wait(address, broken, "state", "done")["nfe"] == 80
+        again = [image(address, broken)]
+        for id in (chosen, waiting):
+            wait(address, id, "nfe", 122)
+            assert wait(address, id, "state", "waiting")["chosen"] == [[3]]
+            again.append(image(address, id, "122-2"))
+        for before, after in zip((*undisturbed, undisturbed[1]), again, strict=True):
+            assert np.array_equal(pixels_of(before), pixels_of(after))
         told = events_of(httpx.get(f"{address}/v1/restorations/{broken}/events").text)
         assert [kind for _, kind, _ in told].count("result") == 1
-        assert httpx.get(f"{address}/v1/restorations/{done}/image").content == first
+        assert image(address, done) == first
         began = time.monotonic()
         promised = submit(address, task="sr2", deadline=25)
         left = submit(address, task="sr2", allocation=",".join(["20"] * 45))
@@ -248,4 +276,3 @@ def test_client_that_leaves_frees_its_place(prior_folder: Path, tmp_path: Path) 
         while "restoration_open 0.0" not in httpx.get(f"{address}/metrics").text:
             assert time.monotonic() < end
             time.sleep(0.05)
-        shutil.rmtree(tmp_path / "store", ignore_errors=True)
