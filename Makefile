@@ -4,7 +4,7 @@
 # make docs   set up, then build the site from docs/ into site/; a broken link or a foreign host is an error
 # make release   set up, then build dist/ and try the wheel outside of this folder
 # make coverage   make test's tests, with the share of lines that they reach, of the packages below benchmarks
-# CI runs docs, release and test
+# CI runs docs, release, check and coverage
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := degradations solvers nested restoration benchmarks examples tests

@@ -40,8 +40,9 @@ class Adaptive:
     """Fits a run to what is missing, and ends it once another inner run is expected to change too little.
 
     Where nothing is missing a few evaluations say all, single pixels are filled in three short inner runs, and
-    wide gaps get longer ones. Each next one starts the higher the wider the gaps are (``Posterior.fitted``). At the end of each the run ends where less change is expected than the tolerance
-    (:meth:`expects`). Decided is of one image, from its own run alone: the same after a stop and a resume.
+    wide gaps get longer ones. Each next one starts the higher the wider the gaps are (``Posterior.fitted``). At
+    the end of each the run ends where less change is expected than the tolerance (:meth:`expects`). Decided is
+    of one image, from its own run alone: the same after a stop and a resume.
 
     Args:
         tolerance: RMSE in [0, 1] units.

@@ -90,7 +90,7 @@ def test_what_is_no_time_is_one_line(text: str) -> None:
 def test_the_command_plans_and_restores_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)).save("small.png")
-    asked = ("small.png", "--task", "sr4", "--prior", "faces-64", "--device", "cpu", "--plan", "1min")
+    asked = ("small.png", "--task", "sr4", "--prior", "faces-64", "--device", "cpu", "--plan", "10min")
     code, out, _ = restore(*asked, "--json", capsys=capsys)
     told = json.loads(out)
     assert (code, told["event"], told["allocation"]) == (0, "plan", [10, 10, 10])
@@ -103,8 +103,8 @@ def test_a_restorer_takes_efforts_and_tells_an_adaptive_one_what_its_prior_s_cal
     restorer = Restorer(Timed())
     assert restorer.restore(measurement(), allocation=Budget(4), seeds=[1]).nfe == 4
     done = restorer.restore(measurement(), allocation=Adaptive(0.03), seeds=[1])
-    # half of the pixels, one by one: 10 evaluations, after which 0.02 is expected
-    assert (done.nfe, done.total_nfe, done.preview.state.allocation) == (10, 10, (10,))
+    # half of the pixels, one by one: 12 evaluations, after which less than 0.02 is expected
+    assert (done.nfe, done.total_nfe, done.preview.state.allocation) == (12, 12, (12,))
     effort = done.preview.state.effort
     assert effort is not None
     assert effort.expected == ((0.5, 0.02), (1.0, 0.0))
