@@ -51,8 +51,9 @@ def tables(group: Group, loss: float = LOSS) -> list[str]:
             ]
             lines += [*markdown(["", *map(column, some)], cells), ""]
     lines += [*_seconds(group, rows), ""]
-    lines += [f"A method without a network is ahead of faithful by more than {loss:g} dB:", ""]
-    lines += [*(losses(group, loss) or ["- nowhere."]), ""]
+    if any(_named(row) == FAITHFUL for row in rows):
+        lines += [f"A method without a network is ahead of faithful by more than {loss:g} dB:", ""]
+        lines += [*(losses(group, loss) or ["- nowhere."]), ""]
     lines += [f"- {folder}: {of}." for folder, of in group.conditions.items()]
     return [*lines, *_differing(group), *foreign, ""]
 

@@ -90,6 +90,13 @@ def test_cells_are_means_and_distances_where_there_are_features(tmp_path: Path) 
     assert losses(group, 0.6) == []
 
 
+def test_nothing_is_said_of_losses_where_faithful_was_not_measured(tmp_path: Path) -> None:
+    classical = write(tmp_path / "1", "denoise-0.1", {("classic", 0): 29.0})
+    ours = write(tmp_path / "2", "denoise-0.1", {("FIRE faithful", 10): 30.0})
+    assert "is ahead of" not in "\n".join(tables(*grouped([classical])))
+    assert "- nowhere." in tables(*grouped([classical, ours]))
+
+
 def test_distances_of_compare_json_are_those_of_the_same_pictures_alone(tmp_path: Path) -> None:
     folder = write(tmp_path / "1", "sr4-0", {("A⁺y", 0): 20.0, ("classic", 0): 29.0})
     row = {
