@@ -361,7 +361,7 @@ def compare(
     finished, summaries = command.measure(_options(given), asked, budgets, chosen, mask)
     if not finished.complete:
         return INTERRUPTED
-    save(output / "compare.json", command.text_of(finished, summaries))
+    save(output / command.COMPARED, command.text_of(finished, summaries))
     tell(output / "compare.md", command.tables(finished, summaries))
     return 0
 

@@ -96,6 +96,8 @@ MAKERS: Mapping[str, Maker] = {
 }
 """By the names that ``--methods`` takes, in the order of the tables."""
 ALL = "all"
+COMPARED = "compare.json"
+"""In a results folder: all rows, for programs."""
 
 
 def chosen(

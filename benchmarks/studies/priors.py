@@ -22,7 +22,7 @@ from benchmarks.commands import compare
 from benchmarks.commands.cli_options import save, tell
 from benchmarks.engine.case import cases
 from benchmarks.engine.setup import Options
-from benchmarks.studies.priors_results import COMPARED, grouped
+from benchmarks.studies.priors_results import grouped
 from benchmarks.studies.priors_table import tables
 from restoration.commands import console
 from restoration.commands.interrupt import INTERRUPTED
@@ -59,7 +59,7 @@ class Campaign:
         methods = compare.chosen(self.methods, BUDGETS)
         finished, summaries = compare.measure(self.options, cases(self.tasks), BUDGETS, methods, None)
         if finished.complete:
-            save(self.options.output / COMPARED, compare.text_of(finished, summaries))
+            save(self.options.output / compare.COMPARED, compare.text_of(finished, summaries))
         return finished.complete
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
+from benchmarks.commands.compare import COMPARED
 from benchmarks.engine.results import Results
 from benchmarks.engine.summary import TaskSummary, summarise
 from benchmarks.engine.trials import Look
@@ -15,7 +16,6 @@ from benchmarks.metrics.features import FeatureSpace
 from nested.reading import conform, read_json
 from restoration.errors import OutputError
 
-COMPARED = "compare.json"
 SAME = 1e-6
 """dB: how far a stored mean may be from the chunks' own for the distance beside it to be of the same pictures."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from holed import COMMON, write_holed
+from holed import COMMON
 from PIL import Image
 from running import restore
 
@@ -16,14 +16,6 @@ from restoration.commands.settings import effort_of
 from restoration.pictures import images
 
 SEEDED = (*COMMON, "--seed", "7")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
-    monkeypatch.chdir(tmp_path)
-    write_holed()
-    return tmp_path
 
 
 def test_an_adaptive_run_stopped_within_an_inner_run_goes_on_to_the_same_bits(folder: Path, capsys) -> None:

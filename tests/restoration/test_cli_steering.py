@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from holed import COMMON, write_holed
+from holed import COMMON
 from PIL import Image
 from running import restore
 
@@ -18,14 +18,6 @@ from restoration.pictures import images, outputs
 
 QUICK = (*COMMON, "--outer", "2", "--inner", "2")
 FOUR = (*QUICK, "--seed", "7", "--candidates", "3")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
-    monkeypatch.chdir(tmp_path)
-    write_holed()
-    return tmp_path
 
 
 def record(path: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from holed import COMMON, write_holed
+from holed import COMMON
 from PIL import Image
 from running import restore
 
@@ -124,13 +124,11 @@ QUICK = (*COMMON, "--outer", "1", "--inner", "3")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(folder: Path) -> Path:
     """A folder to work in, with a picture of 64 × 64, a mask of its middle, and marks in and beside it."""
-    monkeypatch.chdir(tmp_path)
-    write_holed()
     marked("wrong.png", (10, 20, 30, 40))
     marked("right.png", (16, 16, 48, 44))
-    return tmp_path
+    return folder
 
 
 def marked(name: str, box: tuple[int, int, int, int]) -> None:

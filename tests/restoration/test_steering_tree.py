@@ -8,9 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import torch
-from holed import COMMON, write_holed
+from holed import COMMON
 from PIL import Image
 from running import restore
 
@@ -27,14 +26,6 @@ from solvers import FIRE
 
 SOURCE = "from restoration.commands.restore import script; script()"
 SEEDED = (*COMMON, "--seed", "7")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a picture of 64 × 64 and a mask of its middle."""
-    monkeypatch.chdir(tmp_path)
-    write_holed()
-    return tmp_path
 
 
 def paint(source: str, target: str, colour: tuple[int, int, int]) -> None:

@@ -13,11 +13,12 @@ import torch
 import typer
 
 from benchmarks.commands import compare
+from benchmarks.commands.compare import COMPARED
 from benchmarks.engine.chunk import ORIGINAL, Chunk
 from benchmarks.engine.results import Results
 from benchmarks.studies import priors
 from benchmarks.studies.kills import write_pictures
-from benchmarks.studies.priors_results import COMPARED, Row, grouped
+from benchmarks.studies.priors_results import Row, grouped
 from benchmarks.studies.priors_table import column, losses, tables, title
 from restoration.commands import console
 from restoration.errors import OutputError

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.studies.fuzz_corpus import tiny_prior
 from degradations import Denoising, Measurement
 from nested import Fixed
-from restoration.priors.formats.convert import save_folder
 from restoration.restorer import Restoration, StoppedBy
 from restoration.service import replicas as module
 from restoration.service.deployment import Scale
@@ -64,16 +62,9 @@ class Stream:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("priors") / "tiny"
-    save_folder(tiny_prior(), place)
-    return place
-
-
-@pytest.fixture(scope="module")
-def here(folder: Path) -> Iterator[tuple[Here, Replicas]]:
-    deployment = Here(folder)
-    replicas = Replicas({"tiny": str(folder)}, "auto", deployment)
+def here(prior_folder: Path) -> Iterator[tuple[Here, Replicas]]:
+    deployment = Here(prior_folder)
+    replicas = Replicas({"tiny": str(prior_folder)}, "auto", deployment)
     yield deployment, replicas
     replicas.close()
 
@@ -105,8 +96,8 @@ def result(events: list[Event]) -> Restoration:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(folder: Path) -> Restoration:
-    pool = Pool([str(folder)], device="cpu", batch=1)
+def undisturbed(prior_folder: Path) -> Restoration:
+    pool = Pool([str(prior_folder)], device="cpu", batch=1)
     restoration = pool.engine("tiny").submit(work()).result(60)
     pool.close()
     return restoration

@@ -21,7 +21,6 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import uvicorn
 from starlette.testclient import TestClient
 
-from benchmarks.studies.fuzz_corpus import tiny_prior
 from restoration.commands.job import run
 from restoration.commands.settings import (
     EffortSettings,
@@ -31,7 +30,6 @@ from restoration.commands.settings import (
     SteeringSettings,
     TaskSettings,
 )
-from restoration.priors.formats.convert import save_folder
 from restoration.service.app import create_app
 from restoration.service.decoding import Decoder
 from restoration.service.jobs import Jobs, Limits
@@ -40,14 +38,6 @@ from restoration.service.security import Access
 from restoration.service.store import Store
 
 Serve = Callable[..., Any]
-
-
-@pytest.fixture(scope="session")
-def prior_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prior of 16 × 16 colour pictures that has learned nothing."""
-    folder = tmp_path_factory.mktemp("priors") / "tiny"
-    save_folder(tiny_prior(), folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
